@@ -1,0 +1,50 @@
+//! Who may have what at a key manager: the rules of `spec.access`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A grant type of OAuth 2.0 that a client may use (RFC 6749, RFC 8628, RFC 8693).
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, strum::Display,
+)]
+pub enum GrantType {
+    /// Machine to machine (RFC 6749 section 4.4).
+    ClientCredentials,
+    /// A user logs in through a browser (RFC 6749 section 4.1).
+    AuthorizationCode,
+    /// New access tokens from a refresh token (RFC 6749 section 6).
+    RefreshToken,
+}
+
+/// One rule: the namespaces that it selects may have what it grants. A namespace gets the union of the rules that select it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessRule {
+    /// Labels of the namespaces that this rule selects. Absent selects no namespace, `{}` every namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
+
+    /// Scopes that clients may have. They match exactly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub scopes: Vec<String>,
+
+    /// Resources (RFC 8707) that access tokens may be asked for. They match exactly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 2048)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub resources: Vec<String>,
+
+    /// Grant types that clients may use. Absent: ClientCredentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub grant_types: Option<Vec<GrantType>>,
+
+    /// Beginning that a chosen client id must have. Absent: no client id may be chosen; the operator derives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub client_id_prefix: Option<String>,
+}

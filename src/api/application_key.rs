@@ -1,0 +1,392 @@
+//! `ApplicationKey`: one credential of an application in one environment.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Duration, GrantType, key_manager::KeyManagerRef};
+
+/// The environment that a credential is for.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, strum::Display,
+)]
+pub enum Environment {
+    /// Real users and real data.
+    Production,
+    /// Trials.
+    Sandbox,
+}
+
+/// How the client proves itself at the token endpoint (OpenID Connect Core section 9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ClientAuthentication {
+    /// HTTP Basic authentication with client id and secret.
+    #[default]
+    ClientSecretBasic,
+    /// Client id and secret in the request body.
+    ClientSecretPost,
+}
+
+/// What happens to the client when the key is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// The client and the Secrets are deleted.
+    #[default]
+    Delete,
+    /// The client and its Secret stay; a key of the same name takes them over.
+    Retain,
+}
+
+/// How a secret is rotated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+pub enum RotationStrategy {
+    /// The client has the old and the new secret for the time of the overlap. Needs a key manager that can keep two.
+    #[default]
+    Overlap,
+    /// A new client, so a new client id; the old client is deleted after the overlap.
+    ReplaceClient,
+    /// The new secret replaces the old one at once: a short cut until consumers have the new one.
+    InPlace,
+}
+
+/// An application's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ApplicationRef {
+    /// The name of an Application in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// An access token to keep fresh in the Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessTokenSpec {
+    /// Name of the token: the Secret gets the entries `NAME.access-token` and `NAME.expires-at`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Scopes of the token. Absent: those that the key manager gives by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub scopes: Vec<String>,
+    /// The resource (RFC 8707) that the token is for. Absent: the key manager's default audience.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub resource: Option<String>,
+    /// How long before its end the token is renewed. Absent: at two thirds of its life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('10s')", "must be at least 10s"))]
+    pub renew_before: Option<Duration>,
+}
+
+/// When and how the client secret is rotated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationSpec {
+    /// Time from one secret to the next. Absent: never by time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('5m')", "must be at least 5m"))]
+    pub interval: Option<Duration>,
+    /// How long the old secret goes on working after the new one is in the Secret. Default 24h. Less than two minutes is less than some nodes need to show the new Secret to their Pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('1s')", "must be at least 1s"))]
+    pub overlap: Option<Duration>,
+    /// Overlap (default), ReplaceClient (a new client id) or InPlace (a short cut).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<RotationStrategy>,
+    /// Each new non-empty value rotates once. Removing it does nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub trigger: Option<String>,
+}
+
+/// The type of the Secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SecretType {
+    /// No constraint.
+    #[default]
+    Opaque,
+    /// Has `username` and `password` too.
+    #[serde(rename = "kubernetes.io/basic-auth")]
+    BasicAuth,
+}
+
+impl SecretType {
+    /// The value of a Secret's `type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opaque => "Opaque",
+            Self::BasicAuth => "kubernetes.io/basic-auth",
+        }
+    }
+}
+
+/// Where access tokens are put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TokensPlacement {
+    /// In a second Secret, `NAME-tokens`, so that a renewal does not look like a new credential.
+    #[default]
+    SeparateSecret,
+    /// In the Secret of the credential.
+    SameSecret,
+}
+
+/// A ready-made set of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SecretPreset {
+    /// Adds entries for `envFrom`: `CLIENT_ID`, `CLIENT_SECRET`, `ISSUER_URI`, `TOKEN_URI` and so on.
+    #[serde(rename = "env")]
+    Env,
+}
+
+/// One entry under another name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    /// The entry: `client-id`, `client-secret`, `issuer-uri`, `token-uri`, `jwks-uri`, `introspection-uri`, `revocation-uri`, `scopes` or `ca.crt`.
+    #[schemars(length(min = 1, max = 64))]
+    pub from: String,
+    /// The name that it gets.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub to: String,
+    /// Keep the entry under its own name too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
+}
+
+/// The Secret that workloads mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretSpec {
+    /// Its name. Absent: the name of this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 246), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: Option<String>,
+    /// Its type: Opaque (default) or kubernetes.io/basic-auth. A change needs a new name.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    pub type_: Option<SecretType>,
+    /// Labels to add.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = ("self.all(k, k.matches('^[-._/a-zA-Z0-9]{1,317}$') && size(self[k]) <= 63)", "labels must be valid"))]
+    #[x_kube(validation = ("!self.exists(k, k.matches('(^|[.])(appkeys[.]dev|kubernetes[.]io|k8s[.]io|helm[.]sh|argoproj[.]io)/'))", "labels under appkeys.dev, kubernetes.io, k8s.io, helm.sh and argoproj.io are not allowed"))]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to add.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = ("!self.exists(k, k.matches('(^|[.])(appkeys[.]dev|kubernetes[.]io|k8s[.]io|helm[.]sh|argoproj[.]io)/'))", "annotations under appkeys.dev, kubernetes.io, k8s.io, helm.sh and argoproj.io are not allowed"))]
+    pub annotations: BTreeMap<String, String>,
+    /// Entries under other names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub keys: Vec<SecretKey>,
+    /// A ready-made set of entries to add: `env`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<SecretPreset>,
+    /// Where access tokens go: SeparateSecret (default) or SameSecret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokensPlacement>,
+}
+
+/// Lifetimes of what the key manager issues to this client.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lifetimes {
+    /// Life of access tokens. Absent: as the key manager has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('1m') && duration(self) <= duration('24h')", "must be between 1m and 24h"))]
+    pub access_token: Option<Duration>,
+}
+
+/// A credential of an application: the operator registers a client at the key manager and keeps a Secret with its id, a working secret and fresh access tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "appkeys.dev",
+    version = "v1alpha1",
+    kind = "ApplicationKey",
+    plural = "applicationkeys",
+    shortname = "akey",
+    category = "appkeys",
+    namespaced,
+    status = "ApplicationKeyStatus",
+    doc = "A credential of an Application for one environment, kept in a Secret.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment"),
+    printcolumn(name = "Key Manager", type_ = "string", json_path = ".status.keyManager.name"),
+    printcolumn(name = "Client ID", type_ = "string", json_path = ".status.clientId"),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretRef.name"),
+    printcolumn(name = "Next Change", type_ = "string", json_path = ".status.nextChangeTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "integer",
+        json_path = ".status.credential.version",
+        priority = 1
+    )
+)]
+pub struct ApplicationKeySpec {
+    /// The Application, in the same namespace. Cannot be changed.
+    #[x_kube(validation = ("self == oldSelf", "applicationRef cannot be changed: make a new key"))]
+    pub application_ref: ApplicationRef,
+
+    /// Production or Sandbox. Cannot be changed.
+    #[x_kube(validation = ("self == oldSelf", "environment cannot be changed: make a new key"))]
+    pub environment: Environment,
+
+    /// The key manager. Absent: the Application's, else the cluster's default. A change moves the key: a new client is made there, the old one is kept through the overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_manager_ref: Option<KeyManagerRef>,
+
+    /// A client id of your choice, where the key manager and its access rules allow one. Absent: derived from cluster, namespace and name. A change makes a new client; the old one is kept through the overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub client_id: Option<String>,
+
+    /// Grant types of the client. Absent: ClientCredentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    pub grant_types: Option<Vec<GrantType>>,
+
+    /// Scopes of the client; an access rule of the key manager must grant them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 256), regex(pattern = r"^[!#-\[\]-~]+$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub scopes: Vec<String>,
+
+    /// How the client proves itself: ClientSecretBasic (default) or ClientSecretPost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_authentication: Option<ClientAuthentication>,
+
+    /// Lifetimes of what the key manager issues to this client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetimes: Option<Lifetimes>,
+
+    /// Access tokens to keep fresh in the Secret. Needs the grant type ClientCredentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub access_tokens: Vec<AccessTokenSpec>,
+
+    /// When and how the client secret is rotated. Absent: only by the annotation `appkeys.dev/rotate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationSpec>,
+
+    /// The Secret that workloads mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretSpec>,
+
+    /// What happens to the client when this key is deleted: Delete (default) or Retain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
+    /// Stops every action but deletion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+}
+
+/// Where a rotation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+pub enum Phase {
+    /// A new secret is registered.
+    Pending,
+    /// The new secret has been used once.
+    Verified,
+    /// The new secret is in the Secret; the old one's end is not set yet.
+    Published,
+    /// The old secret still works, until `previousValidUntil`.
+    Draining,
+    /// Nothing is under way.
+    #[default]
+    Idle,
+}
+
+/// The credential in the Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialStatus {
+    /// Counts the secrets that this key has had.
+    pub version: i64,
+    /// When the secret was put into the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<Time>,
+    /// When it is rotated next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_time: Option<Time>,
+    /// Until when the secret before it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_valid_until: Option<Time>,
+    /// Where a rotation is: Pending, Verified, Published, Draining or Idle.
+    #[serde(default)]
+    pub phase: Phase,
+}
+
+/// An access token in the Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessTokenStatus {
+    /// Its name.
+    pub name: String,
+    /// The scopes that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// When it ends.
+    pub expires_at: Time,
+    /// When it is renewed.
+    pub renew_at: Time,
+}
+
+/// Names a Secret of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct SecretRef {
+    /// Its name.
+    pub name: String,
+}
+
+/// What the operator saw and did. It never holds a secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationKeyStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready` and the few that explain it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The client's id at the key manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The key manager that was found for this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_manager: Option<KeyManagerRef>,
+    /// The Secret that workloads mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+    /// The credential in the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialStatus>,
+    /// The access tokens in the Secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub access_tokens: Vec<AccessTokenStatus>,
+    /// When the operator changes something next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_change_time: Option<Time>,
+}

@@ -1,0 +1,45 @@
+//! The custom resources of group `appkeys.dev`: types and validation rules, no I/O.
+//!
+//! Doc comments of fields are user documentation: they become `kubectl explain`. Rules that the
+//! schema can express are CEL rules beside the field; what depends on other objects is a condition.
+
+pub mod access;
+pub mod application;
+pub mod application_key;
+pub mod conditions;
+pub mod duration;
+pub mod key_manager;
+
+pub use access::{AccessRule, GrantType};
+pub use application::{Application, ApplicationSpec, ApplicationStatus};
+pub use application_key::{
+    AccessTokenSpec, ApplicationKey, ApplicationKeySpec, ApplicationKeyStatus, ClientAuthentication, DeletionPolicy,
+    Environment, RotationSpec, RotationStrategy, SecretPreset, SecretSpec, SecretType, TokensPlacement,
+};
+pub use duration::Duration;
+pub use key_manager::{
+    ClusterKeyManager, ClusterKeyManagerSpec, KeyManager, KeyManagerKind, KeyManagerRef, KeyManagerSpec,
+    KeyManagerStatus, Limits, ResidentSpec,
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The API group of all four kinds.
+pub const GROUP: &str = "appkeys.dev";
+/// The one served version.
+pub const VERSION: &str = "v1alpha1";
+/// Our finalizer on all four kinds.
+pub const FINALIZER: &str = "appkeys.dev/cleanup";
+/// The field manager of every write.
+pub const FIELD_MANAGER: &str = "appkeys";
+
+/// The definitions to install, in the order in which they are printed.
+pub fn all_crds() -> Vec<CustomResourceDefinition> {
+    vec![
+        ClusterKeyManager::crd(),
+        KeyManager::crd(),
+        Application::crd(),
+        ApplicationKey::crd(),
+    ]
+}
