@@ -3,6 +3,8 @@
 //! Doc comments of fields are user documentation: they become `kubectl explain`. Rules that the
 //! schema can express are CEL rules beside the field; what depends on other objects is a condition.
 
+#![expect(unreachable_pub, reason = "KubeSchema derives a shadow struct inside a function")]
+
 pub mod access;
 pub mod application;
 pub mod application_key;

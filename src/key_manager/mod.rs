@@ -1,0 +1,315 @@
+//! Key managers: what the reconciler asks of an authorization server, in words of the domain.
+//!
+//! A driver speaks one vendor's protocol and states its [`Capabilities`]; the plan follows those and never a vendor's
+//! name. Every verb may be repeated: the answer to "again" is the state that the first call made. "Not there" is a value.
+
+mod error;
+
+pub use error::{Category, Error};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ClientAuthentication, Environment, GrantType};
+
+/// Who owns a client: it is written on the client wherever the key manager can hold it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The key's namespace.
+    pub namespace: String,
+    /// The key's name.
+    pub name: String,
+}
+
+/// Who chooses a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// We do; the key manager takes it as it is.
+    Ours,
+    /// The key manager does, and tells once.
+    Theirs,
+}
+
+/// How long an old secret can live beside a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// A client has one secret.
+    None,
+    /// A client has up to two; the end that we give is kept by the key manager itself.
+    ServerEnds,
+    /// A client has up to two; the old one ends when we take it away.
+    WeEnd,
+}
+
+/// What a key manager can do. Found by the driver, never configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Who chooses the client id.
+    pub client_id: Choice,
+    /// Who chooses the secret of a new client.
+    pub secret_at_creation: Choice,
+    /// Who chooses a rotated secret; `None` where a client's secret cannot be changed.
+    pub secret_at_rotation: Option<Choice>,
+    /// Whether the secret of a client can be read back.
+    pub read_secret: bool,
+    /// How long an old secret can live beside a new one.
+    pub overlap: Overlap,
+    /// Whether a client can be found by its mark or by the id of the attempt that made it.
+    pub find: bool,
+    /// Grant types that it serves.
+    pub grant_types: Vec<GrantType>,
+    /// Whether the life of access tokens can be set for each client.
+    pub access_token_lifetime: bool,
+}
+
+impl Capabilities {
+    /// Whether a client's identity can be derived, so that a create can be repeated.
+    pub const fn chosen_identity(&self) -> bool {
+        matches!(self.client_id, Choice::Ours)
+    }
+
+    /// The names shown in a key manager's status.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = vec![];
+        let mut add = |there: bool, name: &str| {
+            if there {
+                names.push(name.to_owned())
+            }
+        };
+        add(self.client_id == Choice::Ours, "ChosenClientId");
+        add(self.secret_at_creation == Choice::Ours, "ChosenSecret");
+        add(self.secret_at_rotation.is_some(), "SecretRotation");
+        add(self.overlap != Overlap::None, "SecretOverlap");
+        add(self.read_secret, "ReadSecret");
+        add(self.find, "FindClient");
+        add(self.access_token_lifetime, "AccessTokenLifetime");
+        names
+    }
+}
+
+/// Where a key manager is reached (RFC 8414), as workloads see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Endpoints {
+    /// Issuer of its tokens.
+    pub issuer: String,
+    /// Token endpoint.
+    pub token: String,
+    /// Its public keys (RFC 7517).
+    pub jwks: Option<String>,
+    /// Authorization endpoint.
+    pub authorization: Option<String>,
+    /// Introspection endpoint (RFC 7662).
+    pub introspection: Option<String>,
+    /// Revocation endpoint (RFC 7009).
+    pub revocation: Option<String>,
+    /// PEM of the CA that its certificate is checked with, where that is not a public one.
+    pub ca: Option<String>,
+}
+
+/// The properties of a client, as they should be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Properties {
+    /// Whose the client is from now on; differs from [`Client::mark`] only while a client is taken over.
+    pub mark: Mark,
+    /// Name of the Application.
+    pub application: String,
+    /// Name for people.
+    pub display_name: String,
+    /// Environment of the key.
+    pub environment: Environment,
+    /// How the client proves itself.
+    pub authentication: ClientAuthentication,
+    /// Grant types that it may use.
+    pub grant_types: Vec<GrantType>,
+    /// Scopes that it may have.
+    pub scopes: Vec<String>,
+    /// Resources (RFC 8707) that it may ask tokens for.
+    pub resources: Vec<String>,
+    /// Life of its access tokens in seconds, where that is asked for.
+    pub access_token_lifetime: Option<i64>,
+    /// No new token: no access rule selects the key's namespace any more.
+    pub frozen: bool,
+}
+
+/// Names a client at its key manager and holds what its management needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Client {
+    /// Its id.
+    pub id: String,
+    /// Whose it must be: a client with another mark is never changed or deleted.
+    pub mark: Mark,
+    /// The registration access token and its URI (RFC 7592), where the key manager gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management: Option<Management>,
+}
+
+/// What manages a dynamically registered client (RFC 7592 section 3).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Management {
+    /// The client configuration endpoint.
+    pub uri: String,
+    /// The registration access token.
+    #[serde(serialize_with = "crate::plan::expose")]
+    pub token: SecretString,
+}
+
+/// Answer to a registration.
+#[derive(Clone, Debug)]
+pub enum Registered {
+    /// A client was made.
+    Made(Answer),
+    /// A client of this id and with our mark was there already; its secret is unknown.
+    Exists,
+}
+
+/// What a key manager says of a client that it made.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The client's id.
+    pub id: String,
+    /// Its secret.
+    pub secret: SecretString,
+    /// What manages it.
+    pub management: Option<Management>,
+}
+
+/// Answer to a new secret.
+#[derive(Clone, Debug)]
+pub enum SecretAdded {
+    /// The secret works.
+    Added(SecretString),
+    /// Another secret, which is not the published one and has no end, is in the way: find out whether it was published, then ask to replace it.
+    Occupied,
+    /// There is no such client.
+    NotThere,
+}
+
+/// Which secrets may go for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// None: say `Occupied`.
+    Keep,
+    /// Any that is not the published one.
+    Replace,
+    /// All: the new one is the only one from now on.
+    Only,
+}
+
+/// A secret to add to a client.
+#[derive(Clone, Debug)]
+pub struct NewSecret<'a> {
+    /// The secret in the published Secret, where there is one.
+    pub published: Option<&'a SecretString>,
+    /// Our choice; the key manager's own where it chooses.
+    pub secret: &'a SecretString,
+    /// Which secrets may go for it.
+    pub room: Room,
+}
+
+/// Answer to a change or deletion.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// Done; with new management data where the key manager changed them.
+    Done(Option<Management>),
+    /// There is no such client.
+    NotThere,
+}
+
+/// An access token (RFC 6749 section 5.1).
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The token.
+    pub value: SecretString,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// Its end.
+    pub expires_at: Timestamp,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+}
+
+impl Token {
+    /// How long it lives.
+    pub fn life(&self) -> SignedDuration {
+        self.expires_at.duration_since(self.issued_at)
+    }
+}
+
+/// A request for an access token by client_credentials (RFC 6749 section 4.4).
+#[derive(Clone, Debug)]
+pub struct TokenRequest<'a> {
+    /// The client's id.
+    pub client_id: &'a str,
+    /// Its secret.
+    pub secret: &'a SecretString,
+    /// How it proves itself.
+    pub authentication: ClientAuthentication,
+    /// Scopes to ask for; empty: those that the key manager gives by itself.
+    pub scopes: &'a [String],
+    /// The resource (RFC 8707) to ask for.
+    pub resource: Option<&'a str>,
+}
+
+/// Answer to a request for a token.
+#[derive(Clone, Debug)]
+pub enum TokenAnswer {
+    /// A token.
+    Issued(Token),
+    /// The secret is wrong or the client unknown (`invalid_client`).
+    InvalidClient,
+    /// The secret is right, but this token is refused (`invalid_scope`, `invalid_target`, `unauthorized_client`, `access_denied`), with the server's word.
+    Refused(&'static str),
+}
+
+/// An authorization server at which clients are registered.
+#[async_trait]
+pub trait KeyManager: std::fmt::Debug + Send + Sync {
+    /// What it can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Where it is reached.
+    fn endpoints(&self) -> &Endpoints;
+
+    /// Makes a client with `secret` (our choice where the key manager takes it). `attempt` goes into what the key manager keeps, so that [`KeyManager::find`] can tell.
+    ///
+    /// # Errors
+    /// [`Category::Conflict`] where a client of this id has another mark or none.
+    async fn register(
+        &self,
+        client: &Client,
+        properties: &Properties,
+        secret: &SecretString,
+        attempt: Option<&str>,
+    ) -> Result<Registered, Error>;
+
+    /// The client that `attempt` made, where the key manager can tell.
+    async fn find(&self, mark: &Mark, attempt: &str) -> Result<Option<Answer>, Error>;
+
+    /// Gives a client these properties.
+    async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error>;
+
+    /// Gives a client a new secret; the published one goes on working unless `room` says otherwise.
+    async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error>;
+
+    /// The client's newest secret, where it can be read back.
+    async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error>;
+
+    /// Ends all secrets but `current` at `end`; never later than an end already set.
+    async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error>;
+
+    /// Deletes a client.
+    async fn delete(&self, client: &Client) -> Result<Changed, Error>;
+
+    /// Asks for an access token as the client.
+    async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error>;
+
+    /// How long one call may take at the most.
+    fn timeout(&self) -> SignedDuration;
+}

@@ -1,0 +1,669 @@
+//! What to do next for a key that is not being deleted: the first step that something observed asks for.
+//!
+//! The order is the promise. A secret is used before it is published, published before the one before it ends, and
+//! nothing is discarded that could still be published. After a step the caller observes what it changed and asks again,
+//! so a process that dies goes on from the same question.
+
+use jiff::Timestamp;
+
+use super::{
+    observed::{InHand, Observed, OldClient, Published, SecretView, State, Target},
+    rotation,
+    secret::{self, Entries},
+    step::Step,
+    tokens,
+};
+use crate::{
+    api::{
+        FINALIZER, RotationStrategy,
+        conditions::{self, Say},
+    },
+    key_manager::{Choice, Client, Overlap, Room},
+};
+
+/// The next step for a key.
+pub fn next(o: &Observed, now: Timestamp) -> Step {
+    if o.spec().suspend {
+        return Step::Done(vec![Say::yes(
+            "Suspended",
+            "SuspendedBySpec",
+            "spec.suspend stops every action but deletion",
+        )]);
+    }
+    match &o.secret {
+        SecretView::ForeignCluster(id) => return not_ready("ForeignCluster", foreign_cluster(o, id)),
+        SecretView::Foreign(whose) => return not_ready("SecretConflict", whose.clone()),
+        SecretView::Absent | SecretView::Ours(_) => {}
+    }
+    if let SecretView::Foreign(whose) = &o.tokens {
+        return not_ready("SecretConflict", whose.clone());
+    }
+    if o.application.is_none() {
+        let name = &o.spec().application_ref.name;
+        return not_ready(
+            "ApplicationNotFound",
+            format!("there is no Application {name} in this namespace: create it"),
+        );
+    }
+    let target = match &o.target {
+        Ok(target) => target,
+        Err(say) => return Step::Done(vec![say.clone()]),
+    };
+    if let Some(step) = refusal(o, target) {
+        return step;
+    }
+    if !has_finalizer(o) {
+        return Step::AddFinalizer;
+    }
+    let step = match &o.secret {
+        SecretView::Ours(published) => keep(o, target, published, now),
+        _ => Some(
+            o.former
+                .as_deref()
+                .and_then(|former| rename(o, target, former, now))
+                .unwrap_or_else(|| make(o, target, None, now)),
+        ),
+    };
+    step.or_else(|| tokens::next(o, target, now))
+        .unwrap_or_else(|| done(o, target))
+}
+
+/// What stands against a key that has no client yet; a client that is there is kept, with what is granted.
+fn refusal(o: &Observed, target: &Target) -> Option<Step> {
+    let spec = o.spec();
+    let manager = &target.reference;
+    let capabilities = &target.capabilities;
+    if let Some(grant) = super::access::grant_types(spec).find(|g| !capabilities.grant_types.contains(g)) {
+        let text = format!(
+            "key manager {manager} does not serve the grant type {grant}: it does no user login; choose another key manager"
+        );
+        return Some(not_ready("UnsupportedGrantType", text));
+    }
+    if spec.client_id.is_some() && !capabilities.chosen_identity() {
+        return Some(not_ready(
+            "UnsupportedClientId",
+            format!("key manager {manager} chooses client ids itself: remove spec.clientId"),
+        ));
+    }
+    let known =
+        o.secret.ours().is_some() || has_finalizer(o) && o.key.status.as_ref().is_some_and(|s| s.client_id.is_some());
+    if known {
+        None
+    } else {
+        access_denied(o, target).map(|say| Step::Done(vec![say]))
+    }
+}
+
+/// What the access rules refuse.
+fn access_denied(o: &Observed, target: &Target) -> Option<Say> {
+    let manager = &target.reference;
+    if !target.grants.selected {
+        let text = format!(
+            "no access rule of {manager} selects namespace {}: ask its owner",
+            o.namespace()
+        );
+        return Some(Say::no("Ready", "AccessDenied", text));
+    }
+    let refused = target.grants.refused(o.spec());
+    let text = format!(
+        "no access rule of {manager} grants {}: ask its owner, or ask for less",
+        refused.join(", ")
+    );
+    (!refused.is_empty()).then(|| Say::no("Ready", "AccessDenied", text))
+}
+
+/// The end of a pass in which nothing is left to do.
+fn done(o: &Observed, target: &Target) -> Step {
+    let mut says = vec![];
+    if let Some(say) = access_denied(o, target) {
+        says.push(say);
+    } else {
+        let text = format!("Secret {} has a working credential", secret::name(&o.key));
+        says.push(Say::yes("Ready", "Published", text));
+    }
+    let verified = o.secret.ours().is_some_and(|published| published.hints.verified);
+    says.push(if verified {
+        Say::yes("Verified", "UsedOnce", "the secret was used before it was published")
+    } else {
+        Say {
+            type_: "Verified",
+            status: None,
+            reason: "Undecidable",
+            message: "this secret cannot be tried".to_owned(),
+        }
+    });
+    if let Some(say) = rotation_unsupported(o, target) {
+        says.push(say);
+    }
+    says.extend(tokens::says(o));
+    if rotation::overlap(o.spec()) < jiff::SignedDuration::from_mins(2) {
+        let text =
+            "rotation.overlap is under two minutes: some nodes show a changed Secret to their Pods later than that";
+        says.push(Say::yes("ShortOverlap", "ShorterThanKubelets", text));
+    }
+    Step::Done(says)
+}
+
+/// A client and Secret where nothing is published: for a new key, or (`moving`) a replacement beside the published one.
+fn make(o: &Observed, target: &Target, moving: Option<&Published>, now: Timestamp) -> Step {
+    if let Some(credential) = &o.hand.credential {
+        return use_credential(o, target, credential, now);
+    }
+    if !target.grants.selected || !target.grants.refused(o.spec()).is_empty() {
+        return Step::Done(access_denied(o, target).into_iter().collect());
+    }
+    let Some(client) = o.desired_client(target) else {
+        return make_given(o, target);
+    };
+    if target.capabilities.chosen_identity() && !o.hand.exists {
+        return Step::Register {
+            client,
+            properties: o.properties(target),
+            secret: None,
+        };
+    }
+    // The client is there and nobody here knows its secret: a process died before publishing it, or the Secret was deleted.
+    if target.capabilities.read_secret && !o.hand.occupied {
+        return Step::ReadSecret(client);
+    }
+    if let Some(step) = before_discarding(o, moving) {
+        return step;
+    }
+    match (target.capabilities.secret_at_rotation, target.capabilities.overlap) {
+        (None, _) => replace_client(o, target, client),
+        (Some(_), Overlap::None) => Step::AddSecret {
+            client,
+            published: None,
+            room: Room::Only,
+        },
+        (Some(_), _) if moving.is_some() => Step::AddSecret {
+            client,
+            published: None,
+            room: Room::Only,
+        },
+        (Some(_), _) => Step::AddSecret {
+            client,
+            published: None,
+            room: room(o),
+        },
+    }
+}
+
+/// The credential of a Secret that had another name: published under the new name first; the former one stays through the overlap.
+fn rename(o: &Observed, target: &Target, former: &Published, now: Timestamp) -> Option<Step> {
+    let secret = former.client_secret()?;
+    let until = now.checked_add(rotation::overlap(o.spec())).unwrap_or(now);
+    let hints = super::hints::Hints {
+        former: Some(super::hints::Former {
+            name: former.name.clone(),
+            until,
+        }),
+        ..former.hints.clone()
+    };
+    let manager = former.hints.key_manager.clone();
+    let mut step = publish(o, target, hints, &secret, &former.hints.applied, Some(former));
+    if let Step::Publish { rendered, .. } = &mut step {
+        // A move that is due at the same time is seen from the key manager that the credential is at now.
+        let annotation = super::hints::Hints {
+            key_manager: manager,
+            ..super::hints::Hints::read(&rendered.annotations)
+        };
+        rendered.annotations.extend(annotation.write());
+    }
+    Some(step)
+}
+
+/// A client of given identity: an answer that was stored, an attempt to look for, or a new attempt.
+fn make_given(o: &Observed, target: &Target) -> Step {
+    match &o.state.attempt {
+        Some(attempt) if target.capabilities.find && !o.hand.orphans.contains(&attempt.id) => {
+            Step::Find(attempt.id.clone())
+        }
+        _ => Step::RegisterGiven(o.properties(target)),
+    }
+}
+
+/// What must come before an unpublished secret is discarded: nobody may publish it any more, or status must say that the key is not ready.
+fn before_discarding(o: &Observed, published: Option<&Published>) -> Option<Step> {
+    match published {
+        Some(published) => (!o.hand.fenced).then(|| Step::Fence(Box::new(published.clone()))),
+        None => (!o.hand.announced && !said_not_ready(o)).then(|| {
+            let text = format!("Secret {} is missing and is made anew", secret::name(&o.key));
+            Step::Announce(Say::no("Ready", "SecretMissing", text))
+        }),
+    }
+}
+
+/// A published credential: keep it good.
+fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) -> Option<Step> {
+    if let Some(credential) = &o.hand.credential {
+        return Some(use_credential(o, target, credential, now));
+    }
+    if let Some(former) = &published.released_by
+        && o.state.client.is_none()
+        && target.capabilities.chosen_identity()
+    {
+        return take_over(o, target, published, former);
+    }
+    let Some(secret) = published.client_secret() else {
+        // Somebody took the entry away: as if the Secret were not there, save that the write replaces it.
+        return Some(make(o, target, None, now));
+    };
+    let desired = o.desired_client(target);
+    let at_home = published
+        .hints
+        .key_manager
+        .as_ref()
+        .is_none_or(|manager| *manager == target.reference);
+    let client = match desired {
+        Some(client) if at_home && client.id == published.hints.client_id => client,
+        Some(_) | None if at_home && !target.capabilities.chosen_identity() && o.state.old.is_none() => {
+            o.state.client.clone().unwrap_or_else(|| Client {
+                id: published.hints.client_id.clone(),
+                mark: o.mark(),
+                management: None,
+            })
+        }
+        _ => return Some(move_client(o, target, published, now)),
+    };
+    let hash = o.properties_hash(target);
+    if published.hints.applied != hash && !o.hand.updated {
+        return Some(Step::Update {
+            client,
+            properties: o.properties(target),
+        });
+    }
+    if let Some(taken) = o.state.client.as_ref().filter(|taken| taken.mark != o.mark()) {
+        let client = Client {
+            mark: o.mark(),
+            ..taken.clone()
+        };
+        return Some(Step::WriteState(State {
+            client: Some(client),
+            ..o.state.clone()
+        }));
+    }
+    if o.hand.exists || o.hand.refused {
+        if !o.hand.exists {
+            // The create is the probe: it makes the client again with the secret that workloads hold.
+            return Some(Step::Register {
+                client,
+                properties: o.properties(target),
+                secret: Some(secret),
+            });
+        }
+        return Some(new_secret(o, target, published, client));
+    }
+    retire(o, target, published, &client, &secret, now)
+        .or_else(|| rotate(o, target, published, &client, now))
+        .or_else(|| tokens::before_publication(o, target, &published.hints.client_id, &secret, now))
+        .or_else(|| publish_if_changed(o, target, published, &secret, &hash))
+}
+
+/// A Secret of a deleted key of another name: the client is marked as ours, by its derived identity only.
+fn take_over(o: &Observed, target: &Target, published: &Published, former: &str) -> Option<Step> {
+    let mark = crate::key_manager::Mark {
+        name: former.to_owned(),
+        ..o.mark()
+    };
+    let derived = super::identity::client_id(&mark, &target.reference, published.hints.replacements);
+    if derived != published.hints.client_id {
+        let text = format!(
+            "Secret {} was released by key {former}, but its client is not the one of that key",
+            published.name
+        );
+        return Some(not_ready("SecretConflict", text));
+    }
+    let client = Client {
+        id: derived,
+        mark,
+        management: None,
+    };
+    Some(Step::WriteState(State {
+        client: Some(client),
+        replacements: published.hints.replacements,
+        ..o.state.clone()
+    }))
+}
+
+/// The published client is not the one that the key should have: record the old one, make the new one, publish it.
+fn move_client(o: &Observed, target: &Target, published: &Published, now: Timestamp) -> Step {
+    let in_progress = o
+        .state
+        .old
+        .as_ref()
+        .is_some_and(|old| old.client.id == published.hints.client_id);
+    if in_progress {
+        return make(o, target, Some(published), now);
+    }
+    if let Some(old) = &o.state.old {
+        // Two moves at once would leave a client behind: the one that drains goes first.
+        if o.draining_until(now).is_some() {
+            let text = format!(
+                "client {} drains first: the change to {} waits",
+                old.client.id, target.reference
+            );
+            return Step::Done(vec![
+                Say::yes("Ready", "Published", text.clone()),
+                Say::yes("Draining", "OldClientDrains", text),
+            ]);
+        }
+        return Step::DeleteClient {
+            key_manager: old.key_manager.clone(),
+            client: old.client.clone(),
+        };
+    }
+    let old = OldClient {
+        key_manager: published_at(o, target, published),
+        client: published_client(o, published),
+    };
+    let replacements = o.replacements() + 1;
+    Step::WriteState(State {
+        replacements,
+        client: None,
+        old: Some(old),
+        ..o.state.clone()
+    })
+}
+
+/// A new client instead of this one: its secret can neither be read nor changed.
+fn replace_client(o: &Observed, target: &Target, client: Client) -> Step {
+    let key_manager = target.reference.clone();
+    let old = o.state.old.clone().or(Some(OldClient { key_manager, client }));
+    Step::WriteState(State {
+        replacements: o.replacements() + 1,
+        client: None,
+        old,
+        ..o.state.clone()
+    })
+}
+
+fn published_at(o: &Observed, target: &Target, published: &Published) -> crate::api::KeyManagerRef {
+    let said = o.key.status.as_ref().and_then(|status| status.key_manager.clone());
+    published
+        .hints
+        .key_manager
+        .clone()
+        .or(said)
+        .unwrap_or_else(|| target.reference.clone())
+}
+
+fn published_client(o: &Observed, published: &Published) -> Client {
+    o.state.client.clone().unwrap_or_else(|| Client {
+        id: published.hints.client_id.clone(),
+        mark: o.mark(),
+        management: None,
+    })
+}
+
+/// The old secret's end, once the new one is published; the old client's end, once its overlap is over.
+fn retire(
+    o: &Observed,
+    target: &Target,
+    published: &Published,
+    client: &Client,
+    current: &secrecy::SecretString,
+    now: Timestamp,
+) -> Option<Step> {
+    let end = published.hints.previous_valid_until;
+    if let Some(old) = &o.state.old {
+        let over = end.is_none_or(|end| end <= now);
+        return over.then(|| Step::DeleteClient {
+            key_manager: old.key_manager.clone(),
+            client: old.client.clone(),
+        });
+    }
+    if let Some(former) = &published.hints.former
+        && former.until <= now
+    {
+        return Some(Step::DeleteFormer(former.name.clone()));
+    }
+    let end = end.filter(|_| !o.hand.retired)?;
+    let status = o.key.status.as_ref().and_then(|status| status.credential.as_ref());
+    let told = status.is_some_and(|c| {
+        c.version == published.hints.version && c.phase != crate::api::application_key::Phase::Published
+    });
+    let idle = told && status.is_some_and(|c| c.phase == crate::api::application_key::Phase::Idle);
+    let due = match target.capabilities.overlap {
+        Overlap::None => false,
+        Overlap::ServerEnds => !told,
+        Overlap::WeEnd => end <= now && !idle,
+    };
+    due.then(|| Step::Retire {
+        client: client.clone(),
+        current: current.clone(),
+        end,
+    })
+}
+
+/// A rotation, where one is due and the one before it is over.
+fn rotate(o: &Observed, target: &Target, published: &Published, client: &Client, now: Timestamp) -> Option<Step> {
+    let by_time = rotation::next_time(o, now).is_some_and(|due| due <= now);
+    if !by_time && !rotation::asked_for(&o.key, &published.hints) {
+        return None;
+    }
+    if !target.grants.selected || o.draining_until(now).is_some() || rotation_unsupported(o, target).is_some() {
+        return None;
+    }
+    Some(match rotation::strategy(o.spec()) {
+        RotationStrategy::Overlap => new_secret(o, target, published, client.clone()),
+        RotationStrategy::InPlace => in_place(o, published, client.clone()),
+        RotationStrategy::ReplaceClient => {
+            let old = OldClient {
+                key_manager: target.reference.clone(),
+                client: published_client(o, published),
+            };
+            let replacements = o.replacements() + 1;
+            Step::WriteState(State {
+                replacements,
+                client: None,
+                old: Some(old),
+                ..o.state.clone()
+            })
+        }
+    })
+}
+
+/// A second secret beside the published one; where one is in the way, only after nobody can publish that.
+fn new_secret(o: &Observed, target: &Target, published: &Published, client: Client) -> Step {
+    if target.capabilities.secret_at_rotation.is_none() {
+        return replace_client(o, target, client);
+    }
+    if target.capabilities.overlap == Overlap::None {
+        return in_place(o, published, client);
+    }
+    if o.hand.occupied && !o.hand.fenced {
+        return Step::Fence(Box::new(published.clone()));
+    }
+    let secret = if o.hand.exists { None } else { published.client_secret() };
+    Step::AddSecret {
+        client,
+        published: secret,
+        room: room(o),
+    }
+}
+
+/// A secret instead of the published one: said before it is done, and fenced where a process may have died doing it.
+fn in_place(o: &Observed, published: &Published, client: Client) -> Step {
+    if said_not_ready(o) && !o.hand.announced && !o.hand.fenced {
+        return Step::Fence(Box::new(published.clone()));
+    }
+    if !o.hand.announced && !said_not_ready(o) {
+        let text = "the secret is replaced in place: consumers are cut off until they read the new one".to_owned();
+        return Step::Announce(Say::no("Ready", "RotationCut", text));
+    }
+    Step::AddSecret {
+        client,
+        published: None,
+        room: Room::Only,
+    }
+}
+
+const fn room(o: &Observed) -> Room {
+    if o.hand.occupied { Room::Replace } else { Room::Keep }
+}
+
+/// Where the key manager cannot rotate as the spec asks: nothing rotates, and the condition says what can be chosen.
+fn rotation_unsupported(o: &Observed, target: &Target) -> Option<Say> {
+    let spec = o.spec();
+    let rotates = spec
+        .rotation
+        .as_ref()
+        .is_some_and(|r| r.interval.is_some() || r.trigger.is_some())
+        || !rotation::rotate_annotation(&o.key).is_empty();
+    if !rotates {
+        return None;
+    }
+    let manager = &target.reference;
+    let text = match rotation::strategy(spec) {
+        RotationStrategy::Overlap if target.capabilities.overlap == Overlap::None => format!(
+            "{manager} keeps one secret for each client, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id) or InPlace (a short cut)"
+        ),
+        RotationStrategy::InPlace if target.capabilities.secret_at_rotation.is_none() => {
+            format!("{manager} cannot change a client's secret, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id)")
+        }
+        RotationStrategy::ReplaceClient if spec.client_id.is_some() => {
+            "a client with a chosen id cannot be replaced, so nothing rotates: remove spec.clientId or choose another rotation.strategy".to_owned()
+        }
+        _ => return None,
+    };
+    Some(Say::yes("RotationUnsupported", "NotAtThisKeyManager", text))
+}
+
+/// A secret in hand: use it once, then publish it.
+fn use_credential(o: &Observed, target: &Target, credential: &InHand, now: Timestamp) -> Step {
+    let Some(verified) = credential.verified else {
+        return Step::Verify;
+    };
+    if let Some(step) = tokens::before_publication(o, target, &credential.client_id, &credential.secret, now) {
+        return step;
+    }
+    let published = o.secret.ours();
+    let before = published.map(|published| published.hints.clone()).unwrap_or_default();
+    let said = o
+        .key
+        .status
+        .as_ref()
+        .and_then(|status| status.credential.as_ref())
+        .map_or(0, |c| c.version);
+    let overlap = now.checked_add(rotation::overlap(o.spec())).ok();
+    let hints = super::hints::Hints {
+        version: before.version.max(said) + 1,
+        issued_at: Some(now),
+        client_id: credential.client_id.clone(),
+        replacements: o.replacements(),
+        previous_valid_until: overlap.filter(|_| credential.previous_works || o.state.old.is_some()),
+        attempt: String::new(),
+        verified,
+        ..before
+    };
+    publish(
+        o,
+        target,
+        hints,
+        &credential.secret,
+        &o.properties_hash(target),
+        published,
+    )
+}
+
+/// The published Secret again, where what it should say has changed.
+fn publish_if_changed(
+    o: &Observed,
+    target: &Target,
+    published: &Published,
+    secret: &secrecy::SecretString,
+    hash: &str,
+) -> Option<Step> {
+    let mut hints = published.hints.clone();
+    hints.released = None;
+    hints.version = hints.version.max(1);
+    let step = publish(o, target, hints, secret, hash, Some(published));
+    let Step::Publish { rendered, .. } = &step else {
+        return Some(step);
+    };
+    let same = published.name == rendered.name
+        && published.entries == rendered.entries
+        && rendered
+            .labels
+            .iter()
+            .all(|(key, value)| published.labels.get(key) == Some(value))
+        && rendered
+            .annotations
+            .iter()
+            .all(|(key, value)| published.annotations.get(key) == Some(value))
+        && published
+            .annotations
+            .keys()
+            .all(|key| !super::hints::is_ours(key) || rendered.annotations.contains_key(key));
+    (!same).then_some(step)
+}
+
+fn publish(
+    o: &Observed,
+    target: &Target,
+    mut hints: super::hints::Hints,
+    secret: &secrecy::SecretString,
+    hash: &str,
+    published: Option<&Published>,
+) -> Step {
+    let new = published.is_none_or(|p| p.hints.version < hints.version);
+    hints.cluster_id.clone_from(&o.cluster_id);
+    hints.key_manager = Some(target.reference.clone());
+    hash.clone_into(&mut hints.applied);
+    if new {
+        // What was asked for until now is handled by the write that publishes; so is what was found at the first publication.
+        rotation::trigger(o.spec()).clone_into(&mut hints.handled_trigger);
+        rotation::rotate_annotation(&o.key).clone_into(&mut hints.handled_rotate);
+    }
+    let kept = published.map(|published| &published.entries);
+    let entries = if secret::same_secret(o.spec()) {
+        tokens::entries(o, kept, &mut hints.tokens)
+    } else {
+        Entries::default()
+    };
+    if !secret::same_secret(o.spec()) {
+        hints.tokens.clear();
+    }
+    let rendered = secret::render(&o.key, &target.endpoints, hints, secret, &entries);
+    let replaces = published
+        .filter(|published| published.name == rendered.name)
+        .cloned()
+        .map(Box::new);
+    Step::Publish {
+        rendered: Box::new(rendered),
+        replaces,
+        tokens: false,
+    }
+}
+
+fn said_not_ready(o: &Observed) -> bool {
+    let conditions = o.key.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions::reason(conditions, "Ready").is_some() && !conditions::is_true(conditions, "Ready")
+}
+
+fn has_finalizer(o: &Observed) -> bool {
+    o.key
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|finalizer| finalizer == FINALIZER)
+}
+
+fn foreign_cluster(o: &Observed, id: &str) -> String {
+    format!(
+        "Secret {} was written by the operator of cluster {id}, this one is {}: start the operator with --cluster-id={id} if it is meant to take over",
+        secret::name(&o.key),
+        o.cluster_id
+    )
+}
+
+fn not_ready(reason: &'static str, message: String) -> Step {
+    Step::Done(vec![Say::no("Ready", reason, message)])
+}
+
+/// Whether the key manager takes our secret at creation; where it does not, the answer's is the one to use.
+pub const fn secret_is_ours(target: &Target) -> bool {
+    matches!(target.capabilities.secret_at_creation, Choice::Ours)
+}

@@ -1,0 +1,23 @@
+//! Decisions: functions of what is asked for, what is observed, what a key manager can do, and the time.
+//!
+//! Nothing here waits, calls, reads a clock or draws a random number. A plan is asked for one step at a time; the
+//! controller executes it, observes what it changed, and asks again until the answer is [`step::Step::Done`].
+
+pub mod access;
+pub mod hints;
+pub mod identity;
+pub mod key;
+pub mod observed;
+pub mod removal;
+pub mod resolve;
+pub mod rotation;
+pub mod secret;
+pub mod status;
+pub mod step;
+pub mod tokens;
+
+/// Serialises a secret into the state Secret, the one place that may hold it besides the published Secret.
+pub(crate) fn expose<S: serde::Serializer>(secret: &secrecy::SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    use secrecy::ExposeSecret as _;
+    serializer.serialize_str(secret.expose_secret())
+}

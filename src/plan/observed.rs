@@ -1,0 +1,343 @@
+//! What a pass knows of one key: the objects it read, and what it holds in memory since it began.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    access::{self, Grants},
+    hints::{Hints, TokenHints},
+    identity,
+    secret::{self, Entries},
+};
+use crate::{
+    api::{ApplicationKey, ApplicationKeySpec, KeyManagerRef, conditions::Say},
+    key_manager::{Capabilities, Client, Endpoints, Mark, Properties, Token},
+};
+
+/// One key and everything that a decision about it needs.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The id of this cluster.
+    pub cluster_id: String,
+    /// The key as the API server has it.
+    pub key: ApplicationKey,
+    /// Its Application; `None` where it is missing.
+    pub application: Option<ApplicationView>,
+    /// Its key manager, or why there is none.
+    pub target: Result<Target, Say>,
+    /// The Secret with the credential.
+    pub secret: SecretView,
+    /// The Secret with the credential under the name that it had before `secret.name` changed.
+    pub former: Option<Box<Published>>,
+    /// The Secret with the access tokens.
+    pub tokens: SecretView,
+    /// What the state Secret holds.
+    pub state: State,
+    /// What this pass holds.
+    pub hand: Hand,
+}
+
+/// What a key needs of its Application.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplicationView {
+    /// Name for people.
+    pub display_name: String,
+    /// Key manager for keys that name none.
+    pub key_manager_ref: Option<KeyManagerRef>,
+}
+
+/// A key manager as a key sees it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Which one.
+    pub reference: KeyManagerRef,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Where it is.
+    pub endpoints: Endpoints,
+    /// What the key's namespace may have there.
+    pub grants: Grants,
+}
+
+/// A Secret as a key sees it.
+#[derive(Clone, Debug)]
+pub enum SecretView {
+    /// There is none.
+    Absent,
+    /// It is not ours to touch; the text says whose it is.
+    Foreign(String),
+    /// Another cluster's operator wrote it.
+    ForeignCluster(String),
+    /// It is this key's, or one that this key takes over.
+    Ours(Box<Published>),
+}
+
+impl SecretView {
+    /// The Secret, where it is ours.
+    pub fn ours(&self) -> Option<&Published> {
+        match self {
+            Self::Ours(published) => Some(published),
+            Self::Absent | Self::Foreign(_) | Self::ForeignCluster(_) => None,
+        }
+    }
+}
+
+/// A Secret that we published.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Its name.
+    pub name: String,
+    /// For guarded writes.
+    pub uid: String,
+    /// For guarded writes.
+    pub resource_version: String,
+    /// Its type.
+    pub type_: String,
+    /// All its labels.
+    pub labels: BTreeMap<String, String>,
+    /// All its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// All its entries.
+    pub entries: Entries,
+    /// What its annotations say.
+    pub hints: Hints,
+    /// The deleted key that released it, where that had another name.
+    pub released_by: Option<String>,
+}
+
+impl Published {
+    /// The client secret, where the entry is still there.
+    pub fn client_secret(&self) -> Option<SecretString> {
+        let entry = if self.hints.secret_entry.is_empty() {
+            "client-secret"
+        } else {
+            &self.hints.secret_entry
+        };
+        self.entries
+            .text(entry)
+            .filter(|secret| !secret.is_empty())
+            .map(|secret| secret.to_owned().into())
+    }
+}
+
+/// What a state Secret holds: the durable facts that neither the custom resources nor the published Secret may hold.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct State {
+    /// How often the client was replaced or moved; kept once above zero, so that no id is derived twice.
+    pub replacements: u32,
+    /// The client, where its id or owner cannot be derived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<Client>,
+    /// A registration whose answer is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// A client that is not published yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<StoredAnswer>,
+    /// The client that is being replaced, from before the new one is made until it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<OldClient>,
+}
+
+impl State {
+    /// Whether there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        self.replacements == 0
+            && self.client.is_none()
+            && self.attempt.is_none()
+            && self.answer.is_none()
+            && self.old.is_none()
+    }
+}
+
+/// A call to make a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Its id, which the key manager keeps with the client where it can.
+    pub id: String,
+    /// Where.
+    pub key_manager: KeyManagerRef,
+}
+
+/// A client's first secret, before it is published.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredAnswer {
+    /// The client's id.
+    pub client_id: String,
+    /// Its secret.
+    #[serde(serialize_with = "super::expose")]
+    pub secret: SecretString,
+}
+
+/// A client that is being replaced.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OldClient {
+    /// Where it is.
+    pub key_manager: KeyManagerRef,
+    /// Which one.
+    pub client: Client,
+}
+
+/// What a pass holds in memory: facts about calls that it made itself.
+#[derive(Clone, Debug, Default)]
+pub struct Hand {
+    /// A secret that is registered and not published.
+    pub credential: Option<InHand>,
+    /// A client of our identity exists, with a secret that we do not know.
+    pub exists: bool,
+    /// An unpublished secret is in the way.
+    pub occupied: bool,
+    /// The published Secret was fenced: a secret that is in the way cannot be published any more.
+    pub fenced: bool,
+    /// Status says already that the key is not ready.
+    pub announced: bool,
+    /// The client was given its properties.
+    pub updated: bool,
+    /// The old secret was given its end.
+    pub retired: bool,
+    /// The published secret was refused as `invalid_client`.
+    pub refused: bool,
+    /// Access tokens that are not published.
+    pub tokens: BTreeMap<String, Token>,
+    /// Access tokens that were refused, with the key manager's word.
+    pub refused_tokens: BTreeMap<String, &'static str>,
+    /// Clients that may have been made and cannot be found: their attempts' ids.
+    pub orphans: BTreeSet<String>,
+}
+
+/// A secret that is registered and not published.
+#[derive(Clone, Debug)]
+pub struct InHand {
+    /// The client's id.
+    pub client_id: String,
+    /// The secret.
+    pub secret: SecretString,
+    /// Whether it was used: `None` not yet, `Some(false)` could not be decided.
+    pub verified: Option<bool>,
+    /// Whether the secret before it goes on working.
+    pub previous_works: bool,
+}
+
+impl Observed {
+    /// The key's spec.
+    pub const fn spec(&self) -> &ApplicationKeySpec {
+        &self.key.spec
+    }
+
+    /// The key's namespace.
+    pub fn namespace(&self) -> &str {
+        self.key.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// The key's name.
+    pub fn name(&self) -> &str {
+        self.key.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Who the key's client belongs to.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            cluster_id: self.cluster_id.clone(),
+            namespace: self.namespace().to_owned(),
+            name: self.name().to_owned(),
+        }
+    }
+
+    /// How often the client was replaced, by all that tells of it.
+    pub fn replacements(&self) -> u32 {
+        self.state
+            .replacements
+            .max(self.secret.ours().map_or(0, |published| published.hints.replacements))
+    }
+
+    /// The client that the key should have at `target`.
+    pub fn desired_client(&self, target: &Target) -> Option<Client> {
+        if let Some(client) = &self.state.client {
+            return Some(client.clone());
+        }
+        if !target.capabilities.chosen_identity() {
+            return None;
+        }
+        let id = self
+            .spec()
+            .client_id
+            .clone()
+            .unwrap_or_else(|| identity::client_id(&self.mark(), &target.reference, self.replacements()));
+        Some(Client {
+            id,
+            mark: self.mark(),
+            management: None,
+        })
+    }
+
+    /// The properties that the key's client should have at `target`: what is asked for and granted.
+    pub fn properties(&self, target: &Target) -> Properties {
+        let spec = self.spec();
+        let grants = &target.grants;
+        let application = spec.application_ref.name.clone();
+        let mut resources: Vec<_> = access::resources(spec)
+            .filter(|resource| grants.resource(resource))
+            .map(str::to_owned)
+            .collect();
+        resources.sort();
+        resources.dedup();
+        Properties {
+            mark: self.mark(),
+            display_name: self
+                .application
+                .as_ref()
+                .map_or_else(|| application.clone(), |a| a.display_name.clone()),
+            application,
+            environment: spec.environment,
+            authentication: spec.client_authentication.unwrap_or_default(),
+            grant_types: access::grant_types(spec)
+                .filter(|grant| grants.grant_type(*grant))
+                .collect(),
+            scopes: spec
+                .scopes
+                .iter()
+                .filter(|scope| grants.scope(scope))
+                .cloned()
+                .collect(),
+            resources,
+            access_token_lifetime: spec
+                .lifetimes
+                .as_ref()
+                .and_then(|l| l.access_token)
+                .map(|d| d.as_secs()),
+            frozen: !grants.selected,
+        }
+    }
+
+    /// Hash of all that the client is given; a change means that the key manager must be told.
+    pub fn properties_hash(&self, target: &Target) -> String {
+        identity::short_hash(&[
+            "properties",
+            &target.reference.to_string(),
+            &format!("{:?}", self.properties(target)),
+        ])
+    }
+
+    /// The access tokens that are published, wherever they are.
+    pub fn token_hints(&self) -> &TokenHints {
+        static NONE: TokenHints = TokenHints::new();
+        let view = if secret::same_secret(self.spec()) {
+            &self.secret
+        } else {
+            &self.tokens
+        };
+        view.ours().map_or(&NONE, |published| &published.hints.tokens)
+    }
+
+    /// When the secret before the published one ends, where that is still to come.
+    pub fn draining_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.secret.ours()?.hints.previous_valid_until.filter(|end| *end > now)
+    }
+}

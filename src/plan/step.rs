@@ -1,0 +1,128 @@
+//! The steps of a plan: each says everything that its execution needs, so that execution decides nothing.
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use super::{
+    observed::{Published, State},
+    secret::Rendered,
+};
+use crate::{
+    api::{AccessTokenSpec, KeyManagerRef, conditions::Say},
+    key_manager::{Client, Properties, Room},
+};
+
+/// One effect, or the end of a pass.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Put our finalizer on the key.
+    AddFinalizer,
+    /// Write status now: what follows must not be a surprise.
+    Announce(Say),
+    /// Replace the content of the state Secret; empty deletes it.
+    WriteState(State),
+    /// Put a new attempt id into the published Secret, so that a write from before it must conflict.
+    Fence(Box<Published>),
+    /// Note an attempt in the state Secret, make a client of given identity and store the answer at once.
+    RegisterGiven(Properties),
+    /// Look for the client that an attempt without an answer made.
+    Find(String),
+    /// Make a client of chosen identity, with a fresh secret or the one given.
+    Register {
+        /// Which.
+        client: Client,
+        /// What it is given.
+        properties: Properties,
+        /// The published secret, where the client is made again.
+        secret: Option<SecretString>,
+    },
+    /// Give a client its properties.
+    Update {
+        /// Which.
+        client: Client,
+        /// What it is given.
+        properties: Properties,
+    },
+    /// Give a client a fresh secret.
+    AddSecret {
+        /// Which.
+        client: Client,
+        /// The secret that is published.
+        published: Option<SecretString>,
+        /// Which secrets may go for it.
+        room: Room,
+    },
+    /// Read the secret of a client.
+    ReadSecret(Client),
+    /// Use the secret in hand once.
+    Verify,
+    /// Write a Secret: create it, or replace the one given.
+    Publish {
+        /// What to write.
+        rendered: Box<Rendered>,
+        /// What to replace, guarded by its resource version.
+        replaces: Option<Box<Published>>,
+        /// Whether it is the Secret of the access tokens.
+        tokens: bool,
+    },
+    /// End all secrets of a client but the current one.
+    Retire {
+        /// Which.
+        client: Client,
+        /// The one that stays.
+        current: SecretString,
+        /// When the others end.
+        end: Timestamp,
+    },
+    /// Ask for an access token with the published secret, or the one in hand.
+    FetchToken {
+        /// The client's id.
+        client_id: String,
+        /// Its secret.
+        secret: SecretString,
+        /// What to ask for.
+        token: AccessTokenSpec,
+    },
+    /// Delete a client.
+    DeleteClient {
+        /// Where.
+        key_manager: KeyManagerRef,
+        /// Which.
+        client: Client,
+    },
+    /// Delete a Secret of ours, guarded by its uid and resource version.
+    DeleteSecret(Box<Published>),
+    /// Delete the Secret that had the credential under a former name, if it is this key's.
+    DeleteFormer(String),
+    /// Take our finalizer off the key.
+    RemoveFinalizer,
+    /// Nothing more to do now.
+    Done(Vec<Say>),
+}
+
+impl Step {
+    /// The step's name, for logs and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AddFinalizer => "AddFinalizer",
+            Self::Announce(_) => "Announce",
+            Self::WriteState(_) => "WriteState",
+            Self::Fence(_) => "Fence",
+            Self::RegisterGiven(_) => "RegisterGiven",
+            Self::Find(_) => "Find",
+            Self::Register { .. } => "Register",
+            Self::Update { .. } => "Update",
+            Self::AddSecret { .. } => "AddSecret",
+            Self::ReadSecret(_) => "ReadSecret",
+            Self::Verify => "Verify",
+            Self::Publish { .. } => "Publish",
+            Self::Retire { .. } => "Retire",
+            Self::FetchToken { .. } => "FetchToken",
+            Self::DeleteClient { .. } => "DeleteClient",
+            Self::DeleteSecret(_) => "DeleteSecret",
+            Self::DeleteFormer(_) => "DeleteFormer",
+            Self::RemoveFinalizer => "RemoveFinalizer",
+            Self::Done(_) => "Done",
+        }
+    }
+}
