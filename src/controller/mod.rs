@@ -1,1 +1,208 @@
-//! Controllers.
+//! The controllers: watch → observe → plan → execute → report.
+//!
+//! ```text
+//! watch ──► world (memory) ──► queue ──► key / application / key_manager
+//!                                          observe ─► plan ─► execute ─┐
+//!                                             ▲                        │
+//!                                             └────────────────────────┘  ─► status, events, logs (report)
+//! ```
+
+pub mod application;
+pub mod execute;
+pub mod key;
+pub mod key_manager;
+pub mod observe;
+pub mod queue;
+pub mod report;
+pub mod secrets;
+pub mod watch;
+pub mod world;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use jiff::SignedDuration;
+use kube::{
+    Client,
+    runtime::events::{Recorder, Reporter},
+};
+use tokio::{sync::watch as channel, task::JoinSet};
+
+use crate::{api::KeyManagerKind, clock::Clock, entropy::Entropy, key_manager::Drivers};
+use queue::{Cause, Item, Name, Queue};
+use world::World;
+
+/// Items worked on at the same time.
+const IN_FLIGHT: usize = 32;
+
+/// What does not change while the operator runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The id of this cluster: part of every client's identity.
+    pub cluster_id: String,
+    /// Where the operator's own Secrets are.
+    pub operator_namespace: String,
+}
+
+/// What all controllers share.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What does not change.
+    pub settings: Settings,
+    /// The time.
+    pub clock: Clock,
+    /// Random values.
+    pub entropy: Entropy,
+    /// Makes drivers.
+    pub drivers: Arc<dyn Drivers>,
+    /// What is remembered.
+    pub world: World,
+    /// What is to be done.
+    pub queue: Queue,
+    /// Writes events.
+    pub recorder: Recorder,
+    /// Key managers that were looked at since the start.
+    pub looked_at: channel::Sender<BTreeSet<Item>>,
+    /// Whether all keys that were there at the start are known: before that nothing is taken to have no keys.
+    pub keys_synced: AtomicBool,
+    failures: Mutex<BTreeMap<Item, u32>>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// A context with nothing remembered.
+    pub fn new(client: Client, settings: Settings, clock: Clock, entropy: Entropy, drivers: Arc<dyn Drivers>) -> Self {
+        let reporter = Reporter {
+            controller: "appkeys".to_owned(),
+            instance: None,
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            settings,
+            clock,
+            entropy,
+            drivers,
+            world: World::default(),
+            queue: Queue::default(),
+            looked_at: channel::Sender::new(BTreeSet::new()),
+            keys_synced: AtomicBool::new(false),
+            failures: Mutex::default(),
+        }
+    }
+
+    fn known_key_managers(&self, kind: KeyManagerKind) -> Vec<Name> {
+        let world = self.world.lock();
+        world
+            .key_managers
+            .keys()
+            .filter(|(other, _)| *other == kind)
+            .map(|(_, name)| name.clone())
+            .collect()
+    }
+
+    /// The key managers that wait to be looked at.
+    fn queue_of_key_managers(&self) -> Vec<Item> {
+        self.queue
+            .waiting()
+            .into_iter()
+            .filter(|item| matches!(item, Item::KeyManager(..)))
+            .collect()
+    }
+
+    /// Whatever waits for keys to go is looked at once all keys are known.
+    fn after_keys_synced(&self) {
+        self.keys_synced.store(true, Ordering::SeqCst);
+        let world = self.world.lock();
+        let applications: Vec<_> = world.applications.keys().cloned().map(Item::Application).collect();
+        let managers: Vec<_> = world
+            .key_managers
+            .keys()
+            .cloned()
+            .map(|(kind, name)| Item::KeyManager(kind, name))
+            .collect();
+        drop(world);
+        for item in applications.into_iter().chain(managers) {
+            self.queue.add(item, Cause::Time);
+        }
+    }
+}
+
+/// Watches and works until it is dropped.
+pub async fn run(ctx: Arc<Context>) {
+    tokio::select! {
+        () = watch::run(ctx.clone()) => {}
+        () = work(ctx.clone()) => {}
+    }
+}
+
+async fn work(ctx: Arc<Context>) {
+    let mut tasks = JoinSet::new();
+    loop {
+        while tasks.len() >= IN_FLIGHT {
+            tasks.join_next().await;
+        }
+        let item = tokio::select! {
+            item = ctx.queue.next() => item,
+            Some(_) = tasks.join_next() => continue,
+        };
+        let ctx = ctx.clone();
+        tasks.spawn(async move {
+            one(&ctx, &item).await;
+            ctx.queue.done(&item);
+        });
+    }
+}
+
+async fn one(ctx: &Context, item: &Item) {
+    let again = match item {
+        Item::Key(name) => key::reconcile(ctx, name).await,
+        Item::Application(name) => application::reconcile(ctx, name).await,
+        Item::KeyManager(kind, name) => {
+            let again = key_manager::reconcile(ctx, *kind, name).await;
+            ctx.looked_at.send_if_modified(|looked| looked.insert(item.clone()));
+            again
+        }
+    };
+    let failures = ctx.count_failure(item, again == key::Again::Failed);
+    match again {
+        key::Again::OnChange => ctx.queue.forget(item),
+        key::Again::At(at) => ctx.queue.add_after(item.clone(), key::until(at, ctx.clock.now())),
+        key::Again::Failed => ctx.queue.add_after(item.clone(), backoff(item, failures)),
+    }
+}
+
+impl Context {
+    /// Counts failures in a row of an item.
+    fn count_failure(&self, item: &Item, failed: bool) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if !failed {
+            failures.remove(item);
+            return 0;
+        }
+        let count = failures.entry(item.clone()).or_default();
+        *count += 1;
+        *count
+    }
+}
+
+/// Doubled with each failure in a row, with a share of itself by the item's name so that items do not go in step.
+fn backoff(item: &Item, failures: u32) -> SignedDuration {
+    let (least, most) = execute::BACKOFF;
+    let time = least * 2_i32.saturating_pow(failures.saturating_sub(1).min(10));
+    let time = time.min(most);
+    time / 2 + crate::plan::identity::share(&["backoff", &format!("{item:?}")], time / 2)
+}

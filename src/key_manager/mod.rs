@@ -12,7 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ClientAuthentication, Environment, GrantType};
+use crate::{
+    api::{ClientAuthentication, Environment, GrantType, KeyManagerSpec, Limits, ResidentSpec, conditions::Say},
+    controller::queue::Name,
+};
 
 /// Who owns a client: it is written on the client wherever the key manager can hold it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -312,4 +315,29 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
 
     /// How long one call may take at the most.
     fn timeout(&self) -> SignedDuration;
+}
+
+/// A driver that is ready for use.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The driver.
+    pub driver: std::sync::Arc<dyn KeyManager>,
+    /// When the key manager is to be looked at again: a certificate or signing key is due then.
+    pub look_again: Option<Timestamp>,
+}
+
+/// Makes drivers from specs: the one place that knows which kinds of key manager there are.
+#[async_trait]
+pub trait Drivers: std::fmt::Debug + Send + Sync {
+    /// The resident key manager `name`.
+    ///
+    /// # Errors
+    /// The condition `Ready=False` that says what is wrong.
+    async fn resident(&self, name: &str, spec: &ResidentSpec, limits: Option<&Limits>) -> Result<Opened, Say>;
+
+    /// A key manager of a namespace.
+    ///
+    /// # Errors
+    /// As [`Drivers::resident`].
+    async fn namespaced(&self, name: &Name, spec: &KeyManagerSpec) -> Result<Opened, Say>;
 }

@@ -1,0 +1,544 @@
+//! Steps to effects: one arm a step, no decisions. What an effect changed is put where the plan sees it.
+
+use jiff::SignedDuration;
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+};
+use secrecy::SecretString;
+
+use super::{
+    Context,
+    observe::{self, Seen},
+    queue::Name,
+    secrets::{self, Written},
+    world,
+};
+use crate::{
+    api::{ApplicationKey, FIELD_MANAGER, FINALIZER, KeyManagerRef},
+    key_manager::{
+        self, Category, Changed, Client, KeyManager, NewSecret, Registered, SecretAdded, TokenAnswer, TokenRequest,
+    },
+    plan::{
+        observed::{Attempt, InHand, SecretView, State, StoredAnswer},
+        secret, status,
+        step::Step,
+    },
+};
+
+/// Why a pass ended before its plan did.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The API server refused a call or gave no answer.
+    #[error("API server: {}", text(.0))]
+    Api(#[from] kube::Error),
+    /// A key manager refused a call or gave no answer.
+    #[error("{0}")]
+    KeyManager(#[from] key_manager::Error),
+    /// Somebody else changed what was read; the next pass reads it again.
+    #[error("the object changed meanwhile")]
+    Changed,
+    /// No random numbers.
+    #[error(transparent)]
+    Entropy(#[from] crate::entropy::NoEntropy),
+}
+
+impl Failure {
+    /// One PascalCase word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Api(_) => "ApiServerError",
+            Self::KeyManager(error) => error.reason(),
+            Self::Changed => "Changed",
+            Self::Entropy(_) => "NoEntropy",
+        }
+    }
+}
+
+/// The text of an API error without the body of any object.
+fn text(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        kube::Error::SerdeError(_) => "the answer could not be read".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Does one step. `gone` collects the ids of deleted clients.
+pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step, gone: &mut Vec<String>) -> Result<(), Failure> {
+    match step {
+        Step::AddFinalizer => add_finalizer(ctx, seen).await,
+        Step::RemoveFinalizer => remove_finalizer(ctx, seen).await,
+        Step::Announce(say) => {
+            let status = status::status(&seen.o, &[say.clone()], ctx.clock.now());
+            super::report::publish(ctx, &seen.o.key, &say).await;
+            write_status(ctx, seen, status).await?;
+            seen.o.hand.announced = true;
+            Ok(())
+        }
+        Step::WriteState(state) => write_state(ctx, seen, state).await,
+        Step::Fence(published) => fence(ctx, seen, &published).await,
+        Step::RegisterGiven(properties) => register_given(ctx, seen, &properties).await,
+        Step::Find(attempt) => find(ctx, seen, attempt).await,
+        Step::Register {
+            client,
+            properties,
+            secret,
+        } => {
+            let secret = match secret {
+                Some(secret) => secret,
+                None => ctx.entropy.client_secret()?,
+            };
+            match driver(ctx, seen)?.register(&client, &properties, &secret, None).await? {
+                Registered::Made(answer) => hold(seen, answer.id, answer.secret, false),
+                Registered::Exists => seen.o.hand.exists = true,
+            }
+            Ok(())
+        }
+        Step::Update { client, properties } => match driver(ctx, seen)?.update(&client, &properties).await? {
+            Changed::Done(management) => {
+                seen.o.hand.updated = true;
+                keep_management(ctx, seen, client, management).await
+            }
+            Changed::NotThere => {
+                seen.o.hand.updated = true;
+                seen.o.hand.refused = true;
+                Ok(())
+            }
+        },
+        Step::AddSecret {
+            client,
+            published,
+            room,
+        } => {
+            let secret = ctx.entropy.client_secret()?;
+            let new = NewSecret {
+                published: published.as_ref(),
+                secret: &secret,
+                room,
+            };
+            match driver(ctx, seen)?.add_secret(&client, new).await? {
+                SecretAdded::Added(secret) => hold(seen, client.id, secret, room != key_manager::Room::Only),
+                SecretAdded::Occupied => seen.o.hand.occupied = true,
+                SecretAdded::NotThere => return Err(not_there(&client)),
+            }
+            Ok(())
+        }
+        Step::ReadSecret(client) => {
+            match driver(ctx, seen)?.read_secret(&client).await? {
+                Some(secret) => hold(seen, client.id, secret, false),
+                None => seen.o.hand.occupied = true,
+            }
+            Ok(())
+        }
+        Step::Verify => verify(ctx, seen).await,
+        Step::Publish {
+            rendered,
+            replaces,
+            tokens,
+        } => {
+            let namespace = seen.o.namespace().to_owned();
+            let written = secrets::write(&ctx.client, &namespace, &rendered, replaces.as_deref()).await?;
+            published(ctx, seen, &rendered.name, written, tokens).await
+        }
+        Step::Retire { client, current, end } => {
+            driver(ctx, seen)?.retire(&client, &current, end).await?;
+            seen.o.hand.retired = true;
+            Ok(())
+        }
+        Step::FetchToken {
+            client_id,
+            secret,
+            token,
+        } => {
+            let authentication = seen.o.spec().client_authentication.unwrap_or_default();
+            let request = TokenRequest {
+                client_id: &client_id,
+                secret: &secret,
+                authentication,
+                scopes: &token.scopes,
+                resource: token.resource.as_deref(),
+            };
+            match driver(ctx, seen)?.token(request).await? {
+                TokenAnswer::Issued(fresh) => drop(seen.o.hand.tokens.insert(token.name, fresh)),
+                TokenAnswer::Refused(word) => drop(seen.o.hand.refused_tokens.insert(token.name, word)),
+                TokenAnswer::InvalidClient => {
+                    if seen.o.hand.refused {
+                        return Err(not_working(&client_id));
+                    }
+                    seen.o.hand.refused = true;
+                }
+            }
+            Ok(())
+        }
+        Step::DeleteClient { key_manager, client } => delete_client(ctx, seen, &key_manager, client, gone).await,
+        Step::DeleteSecret(published) => {
+            if !secrets::delete(&ctx.client, seen.o.namespace(), &published).await? {
+                return Err(Failure::Changed);
+            }
+            let name = Name::new(seen.o.namespace(), &published.name);
+            ctx.world.lock().secrets.remove(&name);
+            for view in [&mut seen.o.secret, &mut seen.o.tokens] {
+                if view.ours().is_some_and(|ours| ours.name == published.name) {
+                    *view = SecretView::Absent;
+                }
+            }
+            if seen
+                .o
+                .former
+                .as_ref()
+                .is_some_and(|former| former.name == published.name)
+            {
+                seen.o.former = None;
+            }
+            Ok(())
+        }
+        Step::DeleteFormer(name) => delete_former(ctx, seen, &name).await,
+        Step::Done(_) => Ok(()),
+    }
+}
+
+fn driver(ctx: &Context, seen: &Seen) -> Result<std::sync::Arc<dyn KeyManager>, Failure> {
+    let target = seen
+        .o
+        .target
+        .as_ref()
+        .map_err(|say| key_manager::Error::new(Category::Unreachable, say.message.clone()))?;
+    driver_of(ctx, &target.reference, seen.o.namespace())
+}
+
+fn driver_of(
+    ctx: &Context,
+    reference: &KeyManagerRef,
+    namespace: &str,
+) -> Result<std::sync::Arc<dyn KeyManager>, Failure> {
+    let world = ctx.world.lock();
+    let entry = world.key_managers.get(&world::key_manager_name(reference, namespace));
+    let driver = entry.map(|entry| entry.driver.clone());
+    drop(world);
+    match driver {
+        Some(Ok(driver)) => Ok(driver),
+        Some(Err(say)) => {
+            Err(key_manager::Error::new(Category::Unreachable, format!("{reference}: {}", say.message)).into())
+        }
+        None => Err(key_manager::Error::new(Category::Unreachable, format!("there is no {reference}")).into()),
+    }
+}
+
+fn hold(seen: &mut Seen, client_id: String, secret: SecretString, previous_works: bool) {
+    seen.o.hand.credential = Some(InHand {
+        client_id,
+        secret,
+        verified: None,
+        previous_works,
+    });
+}
+
+fn not_there(client: &Client) -> Failure {
+    let text = format!("client {} was there a moment ago and is not found now", client.id);
+    key_manager::Error::new(Category::NotYet, text).into()
+}
+
+fn not_working(client_id: &str) -> Failure {
+    let text = format!("the key manager refuses the secret that it was just given for client {client_id}");
+    key_manager::Error::new(Category::NotYet, text).into()
+}
+
+async fn add_finalizer(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
+    let key = &seen.o.key;
+    let mut finalizers = key.metadata.finalizers.clone().unwrap_or_default();
+    finalizers.push(FINALIZER.to_owned());
+    patch_finalizers(ctx, seen, &finalizers).await
+}
+
+async fn remove_finalizer(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
+    let all = seen.o.key.metadata.finalizers.clone().unwrap_or_default();
+    let finalizers: Vec<_> = all.into_iter().filter(|finalizer| finalizer != FINALIZER).collect();
+    match patch_finalizers(ctx, seen, &finalizers).await {
+        Err(Failure::Api(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+        other => other,
+    }?;
+    seen.o.key.metadata.finalizers = Some(finalizers);
+    Ok(())
+}
+
+async fn patch_finalizers(ctx: &Context, seen: &mut Seen, finalizers: &[String]) -> Result<(), Failure> {
+    let key = &seen.o.key;
+    let patch = serde_json::json!([
+        { "op": "test", "path": "/metadata/resourceVersion", "value": key.resource_version() },
+        { "op": "add", "path": "/metadata/finalizers", "value": finalizers },
+    ]);
+    let patch: json_patch::Patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
+    let api = Api::<ApplicationKey>::namespaced(ctx.client.clone(), seen.o.namespace());
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match api.patch(&key.name_any(), &params, &Patch::<()>::Json(patch)).await {
+        Ok(key) => seen.o.key = key,
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_invalid() => return Err(Failure::Changed),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+async fn write_state(ctx: &Context, seen: &mut Seen, state: State) -> Result<(), Failure> {
+    let name = Name::new(seen.o.namespace(), seen.o.name());
+    let operator = &ctx.settings.operator_namespace;
+    let before = seen.stored_state.stored.as_deref();
+    let written = secrets::write_state(&ctx.client, operator, &name.namespace, &name.name, before, state).await?;
+    let Some(stored) = written else {
+        return Err(Failure::Changed);
+    };
+    let secret_name = crate::plan::identity::state_secret_name(&name.namespace, &name.name);
+    let mut world = ctx.world.lock();
+    if stored.stored.is_some() {
+        world.states.insert(secret_name);
+    } else {
+        world.states.remove(&secret_name);
+    }
+    drop(world);
+    seen.o.state = stored.state.clone();
+    seen.stored_state = stored;
+    Ok(())
+}
+
+async fn fence(ctx: &Context, seen: &mut Seen, published: &crate::plan::observed::Published) -> Result<(), Failure> {
+    let mut hints = published.hints.clone();
+    hints.attempt = ctx.entropy.attempt_id()?;
+    let rendered = secret::Rendered {
+        name: published.name.clone(),
+        type_: "",
+        labels: published.labels.clone(),
+        annotations: hints.write(),
+        entries: published.entries.clone(),
+    };
+    let written = secrets::write(&ctx.client, seen.o.namespace(), &rendered, Some(published)).await?;
+    seen.o.hand.fenced = matches!(written, Written::Done(_));
+    self::published(ctx, seen, &published.name, written, false).await
+}
+
+/// Puts what a write of a Secret changed where the plan and the cache see it; after a conflict what is there now.
+async fn published(ctx: &Context, seen: &mut Seen, name: &str, written: Written, tokens: bool) -> Result<(), Failure> {
+    let key = Name::new(seen.o.namespace(), seen.o.name());
+    let view = match written {
+        Written::Done(published) => {
+            let mut world = ctx.world.lock();
+            world.put_secret(Name::new(&key.namespace, name), secrets::meta(&published, false));
+            drop(world);
+            if !tokens && seen.o.hand.credential.take().is_some() {
+                seen.o.hand = crate::plan::observed::Hand {
+                    tokens: std::mem::take(&mut seen.o.hand.tokens),
+                    refused_tokens: std::mem::take(&mut seen.o.hand.refused_tokens),
+                    orphans: std::mem::take(&mut seen.o.hand.orphans),
+                    updated: true,
+                    ..crate::plan::observed::Hand::default()
+                };
+            }
+            SecretView::Ours(published)
+        }
+        Written::Conflict => observe::read_secret(ctx, &key, name, false).await?,
+    };
+    if tokens {
+        seen.o.tokens = view;
+    } else {
+        seen.o.secret = view;
+    }
+    Ok(())
+}
+
+async fn register_given(ctx: &Context, seen: &mut Seen, properties: &key_manager::Properties) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    let target = seen.o.target.as_ref().map_err(|_| Failure::Changed)?;
+    let attempt = Attempt {
+        id: ctx.entropy.attempt_id()?,
+        key_manager: target.reference.clone(),
+    };
+    if let Some(before) = &seen.o.state.attempt
+        && !seen.o.hand.orphans.contains(&before.id)
+        && !driver.capabilities().find
+    {
+        super::report::orphan(ctx, &seen.o.key, &before.id).await;
+        seen.o.hand.orphans.insert(before.id.clone());
+    }
+    let state = State {
+        attempt: Some(attempt.clone()),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await?;
+    let client = Client {
+        id: String::new(),
+        mark: seen.o.mark(),
+        management: None,
+    };
+    let secret = ctx.entropy.client_secret()?;
+    match driver.register(&client, properties, &secret, Some(&attempt.id)).await? {
+        Registered::Made(answer) => store_answer(ctx, seen, answer).await,
+        Registered::Exists => Err(not_there(&client)),
+    }
+}
+
+async fn store_answer(ctx: &Context, seen: &mut Seen, answer: key_manager::Answer) -> Result<(), Failure> {
+    let client = Client {
+        id: answer.id.clone(),
+        mark: seen.o.mark(),
+        management: answer.management,
+    };
+    let stored = StoredAnswer {
+        client_id: answer.id.clone(),
+        secret: answer.secret.clone(),
+    };
+    let state = State {
+        attempt: None,
+        client: Some(client),
+        answer: Some(stored),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await?;
+    hold(seen, answer.id, answer.secret, false);
+    Ok(())
+}
+
+async fn find(ctx: &Context, seen: &mut Seen, attempt: String) -> Result<(), Failure> {
+    match driver(ctx, seen)?.find(&seen.o.mark(), &attempt).await? {
+        Some(answer) => store_answer(ctx, seen, answer).await,
+        None => {
+            seen.o.hand.orphans.insert(attempt);
+            Ok(())
+        }
+    }
+}
+
+/// Management data that changed are stored at once: the ones before may not work any more.
+async fn keep_management(
+    ctx: &Context,
+    seen: &mut Seen,
+    client: Client,
+    management: Option<key_manager::Management>,
+) -> Result<(), Failure> {
+    let Some(management) = management else { return Ok(()) };
+    let client = Client {
+        management: Some(management),
+        ..client
+    };
+    let state = State {
+        client: Some(client),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await
+}
+
+async fn verify(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    let authentication = seen.o.spec().client_authentication.unwrap_or_default();
+    let Some(credential) = &seen.o.hand.credential else {
+        return Ok(());
+    };
+    // The first access token that the key asks for is the canary: one call less.
+    let wanted = seen.o.spec().access_tokens.first().cloned();
+    let scopes = wanted.as_ref().map(|token| token.scopes.clone()).unwrap_or_default();
+    let request = TokenRequest {
+        client_id: &credential.client_id,
+        secret: &credential.secret,
+        authentication,
+        scopes: &scopes,
+        resource: wanted.as_ref().and_then(|token| token.resource.as_deref()),
+    };
+    match driver.token(request).await? {
+        TokenAnswer::Issued(token) => {
+            if let Some(wanted) = wanted {
+                seen.o.hand.tokens.insert(wanted.name, token);
+            }
+        }
+        TokenAnswer::Refused(word) => {
+            if let Some(wanted) = wanted {
+                seen.o.hand.refused_tokens.insert(wanted.name, word);
+            }
+        }
+        TokenAnswer::InvalidClient => return Err(not_working(&credential.client_id)),
+    }
+    if let Some(credential) = &mut seen.o.hand.credential {
+        credential.verified = Some(true);
+    }
+    Ok(())
+}
+
+async fn delete_client(
+    ctx: &Context,
+    seen: &mut Seen,
+    key_manager: &KeyManagerRef,
+    client: Client,
+    gone: &mut Vec<String>,
+) -> Result<(), Failure> {
+    driver_of(ctx, key_manager, seen.o.namespace())?.delete(&client).await?;
+    let of_old = seen.o.state.old.as_ref().is_some_and(|old| old.client.id == client.id);
+    gone.push(client.id);
+    if of_old && seen.o.key.metadata.deletion_timestamp.is_none() {
+        let state = State {
+            old: None,
+            ..seen.o.state.clone()
+        };
+        write_state(ctx, seen, state).await?;
+    }
+    Ok(())
+}
+
+async fn delete_former(ctx: &Context, seen: &mut Seen, former: &str) -> Result<(), Failure> {
+    let key = Name::new(seen.o.namespace(), seen.o.name());
+    if let SecretView::Ours(published) = observe::read_secret(ctx, &key, former, false).await?
+        && published.released_by.is_none()
+    {
+        secrets::delete(&ctx.client, &key.namespace, &published).await?;
+    }
+    ctx.world.lock().secrets.remove(&Name::new(&key.namespace, former));
+    let Some(ours) = seen.o.secret.ours().cloned() else {
+        return Ok(());
+    };
+    let mut hints = ours.hints.clone();
+    hints.former = None;
+    let rendered = secret::Rendered {
+        name: ours.name.clone(),
+        type_: "",
+        labels: ours.labels.clone(),
+        annotations: hints.write(),
+        entries: ours.entries.clone(),
+    };
+    let written = secrets::write(&ctx.client, &key.namespace, &rendered, Some(&ours)).await?;
+    published(ctx, seen, &ours.name, written, false).await
+}
+
+/// Writes status where it differs, guarded by the key's resource version.
+pub async fn write_status(
+    ctx: &Context,
+    seen: &mut Seen,
+    status: crate::api::ApplicationKeyStatus,
+) -> Result<(), Failure> {
+    if seen.o.key.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let api = Api::<ApplicationKey>::namespaced(ctx.client.clone(), seen.o.namespace());
+    let mut key = seen.o.key.clone();
+    key.status = Some(status);
+    key.metadata.managed_fields = None;
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match api.replace_status(&key.name_any(), &params, &key).await {
+        Ok(key) => {
+            // Its event brings nothing new.
+            let written = key.resource_version().unwrap_or_default();
+            ctx.world
+                .lock()
+                .written
+                .insert(Name::new(seen.o.namespace(), seen.o.name()), written);
+            seen.o.key = key;
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.is_conflict() => Err(Failure::Changed),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The least time after which a failed pass is tried again, and the most; doubled each time in between.
+pub const BACKOFF: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(1), SignedDuration::from_mins(5));

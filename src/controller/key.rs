@@ -1,0 +1,260 @@
+//! One pass over an `ApplicationKey`: observe, plan a step, execute it, ask again; then status, once.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+
+use super::{
+    Context, execute,
+    execute::Failure,
+    observe::{self, Seen},
+    queue::{Item, Name},
+    report,
+    world::{KeySummary, SecretMeta},
+};
+use crate::{
+    api::{ApplicationKey, FINALIZER, conditions},
+    plan::{self, identity, observed::Observed, removal, rotation, secret, status, step::Step},
+};
+
+/// More steps than any plan has; reaching it is a defect, and must not become a busy loop.
+const STEP_LIMIT: usize = 60;
+
+/// When a key is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Only when something changes.
+    OnChange,
+    /// At this time.
+    At(Timestamp),
+    /// Soon, and later each time it fails.
+    Failed,
+}
+
+/// Works on one key. Errors are reported here and never returned.
+pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
+    let key = match observe::key(ctx, name).await {
+        Ok(Some(key)) => key,
+        Ok(None) => {
+            forget(ctx, name);
+            return Again::OnChange;
+        }
+        Err(error) => {
+            report::failed_pass(name, &Failure::from(error));
+            return Again::Failed;
+        }
+    };
+    remember(ctx, &key, None);
+    if quiet(ctx, &key) {
+        return again(
+            key.status
+                .as_ref()
+                .and_then(|s| s.next_change_time.as_ref())
+                .map(|t| t.0),
+        );
+    }
+    match observe::observe(ctx, (*key).clone()).await {
+        Ok(seen) => pass(ctx, seen).await,
+        Err(error) => {
+            report::failed_pass(name, &Failure::from(error));
+            Again::Failed
+        }
+    }
+}
+
+fn again(at: Option<Timestamp>) -> Again {
+    at.map_or(Again::OnChange, Again::At)
+}
+
+async fn pass(ctx: &Context, mut seen: Seen) -> Again {
+    let before = seen.o.key.status.clone();
+    let version = seen.o.secret.ours().map_or(0, |published| published.hints.version);
+    let deleting = seen.o.key.metadata.deletion_timestamp.is_some();
+    let name = Name::new(seen.o.namespace(), seen.o.name());
+    let outcome = steps(ctx, &mut seen).await;
+    if let Err(Failure::Changed) = outcome {
+        ctx.queue.add(Item::Key(name), super::queue::Cause::Change);
+        return Again::OnChange;
+    }
+    if seen.o.key.metadata.deletion_timestamp.is_some() && !has_finalizer(&seen.o.key) {
+        forget(ctx, &name);
+        return Again::OnChange;
+    }
+    let mut retry = false;
+    let says = match &outcome {
+        Ok(says) => says.clone(),
+        Err(failure) => {
+            retry = true;
+            report::failed_pass(&name, failure);
+            match failure {
+                Failure::Api(_) => return Again::Failed,
+                _ if deleting => vec![removal::waiting(&failure.to_string())],
+                _ => status::failed(&seen.o, failure.reason(), &failure.to_string()),
+            }
+        }
+    };
+    if deleting && says.is_empty() {
+        return Again::OnChange;
+    }
+    let now = ctx.clock.now();
+    let status = status::status(&seen.o, &says, now);
+    let wake = status.next_change_time.as_ref().map(|t| t.0);
+    remember(ctx, &seen.o.key, Some(&seen.o));
+    report::changed(ctx, &seen.o, before.as_ref(), &status, version).await;
+    match execute::write_status(ctx, &mut seen, status).await {
+        Ok(()) => {}
+        Err(Failure::Changed) => ctx.queue.add(Item::Key(name), super::queue::Cause::Change),
+        Err(failure) => {
+            report::failed_pass(&name, &failure);
+            return Again::Failed;
+        }
+    }
+    if retry || !seen.o.hand.refused_tokens.is_empty() {
+        Again::Failed
+    } else {
+        again(wake)
+    }
+}
+
+async fn steps(ctx: &Context, seen: &mut Seen) -> Result<Vec<conditions::Say>, Failure> {
+    let mut gone = vec![];
+    for _ in 0..STEP_LIMIT {
+        let now = ctx.clock.now();
+        let step = if seen.o.key.metadata.deletion_timestamp.is_some() {
+            removal::next(&seen.o, &gone, now)
+        } else {
+            plan::key::next(&seen.o, now)
+        };
+        if let Step::Done(says) = step {
+            return Ok(says);
+        }
+        tracing::debug!(key = %Name::new(seen.o.namespace(), seen.o.name()), step = step.name(), "step");
+        execute::execute(ctx, seen, step, &mut gone).await?;
+    }
+    let text = "the plan did not come to an end; this is a defect of the operator";
+    Err(crate::key_manager::Error::new(crate::key_manager::Category::InvalidRequest, text).into())
+}
+
+/// Whether everything that is remembered says that a key is as it should be: no read, no write, no call.
+fn quiet(ctx: &Context, key: &ApplicationKey) -> bool {
+    let Some(status) = &key.status else { return false };
+    let now = ctx.clock.now();
+    let settled = key.metadata.deletion_timestamp.is_none()
+        && has_finalizer(key)
+        && status.observed_generation == key.metadata.generation
+        && conditions::is_true(&status.conditions, "Ready")
+        && conditions::reason(&status.conditions, "UpToDate").is_none()
+        && conditions::reason(&status.conditions, "TokensIssued").is_none()
+        && status.next_change_time.as_ref().is_none_or(|t| t.0 > now);
+    if !settled {
+        return false;
+    }
+    let Some(meta) = meta_of(ctx, key, &secret::name(key)) else {
+        return false;
+    };
+    let tokens = key.spec.access_tokens.is_empty()
+        || secret::same_secret(&key.spec)
+        || meta_of(ctx, key, &secret::tokens_name(key)).is_some_and(|meta| !meta.tampered);
+    let handled = identity::short_hash(&[
+        "handled",
+        rotation::trigger(&key.spec),
+        rotation::rotate_annotation(key),
+    ]);
+    let asked = handled != meta.handled
+        && (!rotation::trigger(&key.spec).is_empty() || !rotation::rotate_annotation(key).is_empty());
+    let credential = status.credential.as_ref().map_or(0, |c| c.version);
+    tokens
+        && !asked
+        && !meta.tampered
+        && credential == meta.version
+        && applied(ctx, key).is_some_and(|hash| hash == meta.applied)
+}
+
+fn meta_of(ctx: &Context, key: &ApplicationKey, secret: &str) -> Option<SecretMeta> {
+    let namespace = key.namespace().unwrap_or_default();
+    let meta = ctx.world.lock().secrets.get(&Name::new(namespace, secret)).cloned();
+    meta.filter(|meta| meta.key == plan::hints::label_value(&key.name_any()))
+}
+
+/// Hash of the properties that the client should have, from memory.
+fn applied(ctx: &Context, key: &ApplicationKey) -> Option<String> {
+    let namespace = key.namespace().unwrap_or_default();
+    let application = {
+        let world = ctx.world.lock();
+        world
+            .applications
+            .get(&Name::new(&namespace, &key.spec.application_ref.name))
+            .cloned()
+    }?;
+    let found = key.status.as_ref().and_then(|status| status.key_manager.clone());
+    let target = observe::target(ctx, key, application.key_manager_ref.as_ref(), found.as_ref()).ok()?;
+    if found.as_ref() != Some(&target.reference) {
+        return None;
+    }
+    let o = Observed {
+        cluster_id: ctx.settings.cluster_id.clone(),
+        key: key.clone(),
+        application: Some(application),
+        target: Ok(target),
+        secret: plan::observed::SecretView::Absent,
+        former: None,
+        tokens: plan::observed::SecretView::Absent,
+        state: plan::observed::State::default(),
+        hand: plan::observed::Hand::default(),
+    };
+    o.target.as_ref().ok().map(|target| o.properties_hash(target))
+}
+
+fn has_finalizer(key: &ApplicationKey) -> bool {
+    key.metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Indexes a key under what it depends on.
+fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
+    let name = Name::new(key.namespace().unwrap_or_default(), key.name_any());
+    let found = o
+        .and_then(|o| o.target.as_ref().ok())
+        .map(|target| target.reference.clone());
+    let said = key.status.as_ref().and_then(|status| status.key_manager.clone());
+    let old = o.and_then(|o| o.state.old.as_ref()).map(|old| old.key_manager.clone());
+    let wanted = key.spec.key_manager_ref.clone();
+    let summary = KeySummary {
+        application: key.spec.application_ref.name.clone(),
+        key_manager: found.or(wanted).or_else(|| said.clone()),
+        old_key_manager: old.or(said),
+    };
+    let mut world = ctx.world.lock();
+    if world.key(&name) != Some(&summary) {
+        world.put_key(&name, summary);
+    }
+}
+
+/// A key is gone: what waits for it goes on.
+fn forget(ctx: &Context, name: &Name) {
+    let summary = {
+        let mut world = ctx.world.lock();
+        let summary = world.key(name).cloned();
+        world.forget_key(name);
+        summary
+    };
+    if let Some(summary) = summary {
+        ctx.queue.add(
+            Item::Application(Name::new(&name.namespace, &summary.application)),
+            super::queue::Cause::Change,
+        );
+        for reference in summary.key_manager.iter().chain(&summary.old_key_manager) {
+            let (kind, manager) = super::world::key_manager_name(reference, &name.namespace);
+            ctx.queue
+                .add(Item::KeyManager(kind, manager), super::queue::Cause::Change);
+        }
+    }
+    ctx.queue.forget(&Item::Key(name.clone()));
+}
+
+/// How long until `at`.
+pub fn until(at: Timestamp, now: Timestamp) -> SignedDuration {
+    at.duration_since(now).max(SignedDuration::ZERO)
+}

@@ -1,0 +1,271 @@
+//! One pass over a key manager: open its driver, say what was found; its deletion waits for its keys.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Context,
+    execute::Failure,
+    key::Again,
+    queue::{Cause, Item, Name},
+    report,
+    world::KeyManagerEntry,
+};
+use crate::{
+    api::{
+        AccessRule, ClusterKeyManager, FIELD_MANAGER, FINALIZER, KeyManager as NamespacedKeyManager, KeyManagerKind,
+        KeyManagerStatus,
+        conditions::{self, Say},
+    },
+    key_manager::Opened,
+};
+
+/// Works on one key manager.
+pub async fn reconcile(ctx: &Context, kind: KeyManagerKind, name: &Name) -> Again {
+    let result = match kind {
+        KeyManagerKind::ClusterKeyManager => cluster(ctx, name).await,
+        KeyManagerKind::KeyManager => namespaced(ctx, name).await,
+    };
+    match result {
+        Ok(again) => again,
+        Err(failure) => {
+            report::failed_pass(name, &failure);
+            Again::Failed
+        }
+    }
+}
+
+async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
+    let api = Api::<ClusterKeyManager>::all(ctx.client.clone());
+    let Some(object) = api.get_opt(&name.name).await? else {
+        gone(ctx, KeyManagerKind::ClusterKeyManager, name);
+        return Ok(Again::OnChange);
+    };
+    let opened = match &object.spec.resident {
+        Some(resident) => {
+            ctx.drivers
+                .resident(&name.name, resident, object.spec.limits.as_ref())
+                .await
+        }
+        None => Err(Say::no(
+            "Ready",
+            "InvalidConfiguration",
+            "no kind of key manager is given: set spec.resident",
+        )),
+    };
+    let again = renewal(&opened);
+    remember(
+        ctx,
+        KeyManagerKind::ClusterKeyManager,
+        name,
+        &opened,
+        &object.spec.access,
+        object.spec.default,
+        object.metadata.generation,
+    );
+    finish(
+        ctx,
+        &api,
+        object.clone(),
+        object.status.clone(),
+        KeyManagerKind::ClusterKeyManager,
+        name,
+        opened,
+        |object, status| {
+            object.status = Some(status);
+        },
+    )
+    .await?;
+    Ok(again)
+}
+
+async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
+    let api = Api::<NamespacedKeyManager>::namespaced(ctx.client.clone(), &name.namespace);
+    let Some(object) = api.get_opt(&name.name).await? else {
+        gone(ctx, KeyManagerKind::KeyManager, name);
+        return Ok(Again::OnChange);
+    };
+    let opened = ctx.drivers.namespaced(name, &object.spec).await;
+    let again = renewal(&opened);
+    remember(
+        ctx,
+        KeyManagerKind::KeyManager,
+        name,
+        &opened,
+        &[],
+        false,
+        object.metadata.generation,
+    );
+    finish(
+        ctx,
+        &api,
+        object.clone(),
+        object.status.clone(),
+        KeyManagerKind::KeyManager,
+        name,
+        opened,
+        |object, status| {
+            object.status = Some(status);
+        },
+    )
+    .await?;
+    Ok(again)
+}
+
+fn renewal(opened: &Result<Opened, Say>) -> Again {
+    match opened {
+        Ok(opened) => opened.look_again.map_or(Again::OnChange, Again::At),
+        Err(_) => Again::Failed,
+    }
+}
+
+fn remember(
+    ctx: &Context,
+    kind: KeyManagerKind,
+    name: &Name,
+    opened: &Result<Opened, Say>,
+    access: &[AccessRule],
+    default: bool,
+    generation: Option<i64>,
+) {
+    let driver = opened
+        .as_ref()
+        .map(|opened| opened.driver.clone())
+        .map_err(Clone::clone);
+    let entry = KeyManagerEntry {
+        driver,
+        access: access.to_vec(),
+        default,
+        generation,
+    };
+    let mut world = ctx.world.lock();
+    let before = world.key_managers.insert((kind, name.clone()), entry.clone());
+    let same = before.is_some_and(|before| {
+        before.access == entry.access
+            && before.default == entry.default
+            && before.generation == entry.generation
+            && before.driver.is_ok() == entry.driver.is_ok()
+    });
+    if same {
+        return;
+    }
+    let mut keys = world.keys_of_key_manager(&(kind, name.clone()));
+    keys.extend(world.keys_without_key_manager());
+    drop(world);
+    for key in keys {
+        ctx.queue.add(Item::Key(key), Cause::Change);
+    }
+}
+
+fn gone(ctx: &Context, kind: KeyManagerKind, name: &Name) {
+    let mut world = ctx.world.lock();
+    world.key_managers.remove(&(kind, name.clone()));
+    let keys = world.keys_of_key_manager(&(kind, name.clone()));
+    drop(world);
+    for key in keys {
+        ctx.queue.add(Item::Key(key), Cause::Change);
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the two kinds share all but their type")]
+async fn finish<K>(
+    ctx: &Context,
+    api: &Api<K>,
+    mut object: K,
+    status: Option<KeyManagerStatus>,
+    kind: KeyManagerKind,
+    name: &Name,
+    opened: Result<Opened, Say>,
+    set: impl Fn(&mut K, KeyManagerStatus),
+) -> Result<(), Failure>
+where
+    K: kube::Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    let keys = ctx.world.lock().keys_of_key_manager(&(kind, name.clone()));
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let ours = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    if deleting && keys.is_empty() {
+        if !ctx.keys_synced.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        return if ours {
+            finalizers(api, &object, false).await
+        } else {
+            Ok(())
+        };
+    }
+    if !deleting && !ours {
+        return finalizers(api, &object, true).await;
+    }
+    let generation = object.meta().generation;
+    let before = status.clone();
+    let mut status = status.unwrap_or_default();
+    let mut says = vec![];
+    if deleting {
+        says.push(Say::yes(
+            "InUse",
+            "KeysLeft",
+            format!("deletion waits for {} ApplicationKeys, {} for one", keys.len(), keys[0]),
+        ));
+    }
+    match opened {
+        Ok(opened) => {
+            status.issuer = Some(opened.driver.endpoints().issuer.clone());
+            status.token_endpoint = Some(opened.driver.endpoints().token.clone());
+            status.capabilities = opened.driver.capabilities().names();
+            says.push(Say::yes("Ready", "Reachable", "keys may use this key manager"));
+        }
+        Err(say) => says.push(say),
+    }
+    status.observed_generation = generation;
+    conditions::set(&mut status.conditions, &["Ready", "InUse"], &says, generation, now(ctx));
+    if before.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    set(&mut object, status);
+    object.meta_mut().managed_fields = None;
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    Ok(api
+        .replace_status(&object.name_any(), &params, &object)
+        .await
+        .map(drop)?)
+}
+
+fn now(ctx: &Context) -> Timestamp {
+    ctx.clock.now()
+}
+
+async fn finalizers<K>(api: &Api<K>, object: &K, add: bool) -> Result<(), Failure>
+where
+    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut all: Vec<_> = object
+        .finalizers()
+        .iter()
+        .filter(|finalizer| *finalizer != FINALIZER)
+        .cloned()
+        .collect();
+    if add {
+        all.push(FINALIZER.to_owned());
+    }
+    let patch = serde_json::json!({
+        "metadata": { "resourceVersion": object.resource_version(), "finalizers": all }
+    });
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}

@@ -1,0 +1,202 @@
+//! Reads what a pass over one key needs: from memory where that is enough, live where it decides something.
+
+use std::sync::Arc;
+
+use kube::{Api, ResourceExt as _};
+
+use super::{Context, queue::Name, secrets, world};
+use crate::{
+    api::{ApplicationKey, KeyManagerKind, conditions::Say},
+    plan::{
+        access::Grants,
+        hints,
+        observed::{Hand, InHand, Observed, SecretView, State, Target},
+        resolve, secret,
+    },
+};
+
+/// A key with what guards the writes to its state.
+#[derive(Debug)]
+pub struct Seen {
+    /// What the plan sees.
+    pub o: Observed,
+    /// The state Secret, where there is one.
+    pub stored_state: secrets::StoredState,
+}
+
+/// The key as an event brought it, or live. `None` where it is gone.
+pub async fn key(ctx: &Context, name: &Name) -> kube::Result<Option<Arc<ApplicationKey>>> {
+    let fresh = ctx.world.lock().fresh.remove(name);
+    match fresh {
+        Some(key) => Ok(Some(key)),
+        None => Ok(Api::<ApplicationKey>::namespaced(ctx.client.clone(), &name.namespace)
+            .get_opt(&name.name)
+            .await?
+            .map(Arc::new)),
+    }
+}
+
+/// Everything that a decision about `key` needs.
+pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
+    let name = Name::new(key.namespace().unwrap_or_default(), key.name_any());
+    let new = key.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
+    let stored_state = if !new
+        || ctx
+            .world
+            .lock()
+            .states
+            .contains(&crate::plan::identity::state_secret_name(&name.namespace, &name.name))
+    {
+        read_state(ctx, &name).await?
+    } else {
+        secrets::StoredState::default()
+    };
+    let secret = read_secret(ctx, &name, &secret::name(&key), new).await?;
+    let separate = !secret::same_secret(&key.spec);
+    let known_tokens = ctx
+        .world
+        .lock()
+        .secrets
+        .contains_key(&Name::new(&name.namespace, secret::tokens_name(&key)));
+    let tokens = if known_tokens || separate && !key.spec.access_tokens.is_empty() {
+        read_secret(ctx, &name, &secret::tokens_name(&key), new).await?
+    } else {
+        SecretView::Absent
+    };
+    let former_name = key
+        .status
+        .as_ref()
+        .and_then(|s| s.secret_ref.as_ref())
+        .map(|r| r.name.clone());
+    let former = match former_name.filter(|former| *former != secret::name(&key)) {
+        Some(former) => match read_secret(ctx, &name, &former, false).await? {
+            SecretView::Ours(published) if published.released_by.is_none() => Some(published),
+            _ => None,
+        },
+        None => None,
+    };
+    let application = {
+        let world = ctx.world.lock();
+        world
+            .applications
+            .get(&Name::new(&name.namespace, &key.spec.application_ref.name))
+            .cloned()
+    };
+    let found_before = match (&secret, &former) {
+        (SecretView::Ours(published), _) => published.hints.key_manager.clone(),
+        (_, Some(former)) => former.hints.key_manager.clone(),
+        _ => None,
+    }
+    .or_else(|| key.status.as_ref().and_then(|status| status.key_manager.clone()));
+    let target = target(
+        ctx,
+        &key,
+        application.as_ref().and_then(|a| a.key_manager_ref.as_ref()),
+        found_before.as_ref(),
+    );
+    let hand = hand(&stored_state.state, &secret);
+    let o = Observed {
+        cluster_id: ctx.settings.cluster_id.clone(),
+        key,
+        application,
+        target,
+        secret,
+        former,
+        tokens,
+        state: stored_state.state.clone(),
+        hand,
+    };
+    Ok(Seen { o, stored_state })
+}
+
+/// Reads the state Secret of a key.
+pub async fn read_state(ctx: &Context, name: &Name) -> kube::Result<secrets::StoredState> {
+    secrets::read_state(
+        &ctx.client,
+        &ctx.settings.operator_namespace,
+        &name.namespace,
+        &name.name,
+    )
+    .await
+}
+
+/// Reads a Secret as a key sees it. A key that nothing was done for yet trusts the cache; its create is guarded anyway.
+pub async fn read_secret(ctx: &Context, key: &Name, secret: &str, new: bool) -> kube::Result<SecretView> {
+    let known = ctx
+        .world
+        .lock()
+        .secrets
+        .contains_key(&Name::new(&key.namespace, secret));
+    if new && !known {
+        return Ok(SecretView::Absent);
+    }
+    let lives = |owner: &str| {
+        let world = ctx.world.lock();
+        world
+            .keys()
+            .any(|other| other.namespace == key.namespace && hints::label_value(&other.name) == owner)
+    };
+    secrets::read(
+        &ctx.client,
+        &key.namespace,
+        secret,
+        &key.name,
+        &ctx.settings.cluster_id,
+        lives,
+    )
+    .await
+}
+
+/// The key manager of a key with what its namespace may have there.
+pub fn target(
+    ctx: &Context,
+    key: &ApplicationKey,
+    of_application: Option<&crate::api::KeyManagerRef>,
+    found_before: Option<&crate::api::KeyManagerRef>,
+) -> Result<Target, Say> {
+    let namespace = key.namespace().unwrap_or_default();
+    let world = ctx.world.lock();
+    let reference = resolve::key_manager(key, of_application, found_before, &world.defaults())?;
+    let Some(entry) = world.key_managers.get(&world::key_manager_name(&reference, &namespace)) else {
+        return Err(Say::no(
+            "Ready",
+            "KeyManagerNotFound",
+            format!("there is no {reference}: create it or name another"),
+        ));
+    };
+    let driver = entry
+        .driver
+        .as_ref()
+        .map_err(|say| Say::no("Ready", "KeyManagerNotReady", format!("{reference}: {}", say.message)))?;
+    let grants = match reference.kind {
+        KeyManagerKind::KeyManager => Grants::everything(),
+        KeyManagerKind::ClusterKeyManager => {
+            let none = std::collections::BTreeMap::new();
+            Grants::of(&entry.access, world.namespaces.get(&namespace).unwrap_or(&none))
+        }
+    };
+    Ok(Target {
+        capabilities: driver.capabilities().clone(),
+        endpoints: driver.endpoints().clone(),
+        reference,
+        grants,
+    })
+}
+
+/// What an earlier process stored and did not publish is in hand again.
+fn hand(state: &State, secret: &SecretView) -> Hand {
+    let published = secret.ours().map(|published| published.hints.client_id.as_str());
+    let unpublished = state
+        .answer
+        .as_ref()
+        .filter(|answer| published != Some(answer.client_id.as_str()));
+    Hand {
+        credential: unpublished.map(|answer| InHand {
+            client_id: answer.client_id.clone(),
+            secret: answer.secret.clone(),
+            verified: None,
+            previous_works: false,
+        }),
+        ..Hand::default()
+    }
+}

@@ -1,0 +1,352 @@
+//! Watches: events of the cluster become memory and work. Nothing here calls a key manager or writes.
+
+use std::{collections::BTreeSet, pin::pin, sync::Arc};
+
+use futures::{Stream, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt as _, watcher, watcher::Event},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    Context,
+    queue::{Cause, Item, Name},
+    secrets::{COMPONENT_LABEL, STATE_COMPONENT, handled},
+    world::SecretMeta,
+};
+use crate::{
+    api::{Application, ApplicationKey, ClusterKeyManager, FIELD_MANAGER, KeyManager, KeyManagerKind},
+    plan::{
+        hints::{self, Hints, KEY_LABEL},
+        observed::ApplicationView,
+    },
+};
+
+/// Follows one kind for ever. `synced` is told when everything that was there at the start has been seen.
+async fn follow<K>(
+    events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    kind: &'static str,
+    synced: oneshot::Sender<()>,
+    mut apply: impl FnMut(K),
+    mut delete: impl FnMut(Name),
+    mut known: impl FnMut() -> Vec<Name>,
+) where
+    K: Resource,
+{
+    let mut synced = Some(synced);
+    let mut seen: Option<BTreeSet<Name>> = None;
+    let mut events = pin!(events);
+    loop {
+        match events.try_next().await {
+            Ok(Some(Event::Init)) => seen = Some(BTreeSet::new()),
+            Ok(Some(Event::InitApply(object))) => {
+                if let Some(seen) = &mut seen {
+                    seen.insert(name(&object));
+                }
+                apply(object);
+            }
+            Ok(Some(Event::InitDone)) => {
+                let seen = seen.take().unwrap_or_default();
+                for gone in known().into_iter().filter(|name| !seen.contains(name)) {
+                    delete(gone);
+                }
+                if let Some(synced) = synced.take() {
+                    drop(synced.send(()));
+                }
+            }
+            Ok(Some(Event::Apply(object))) => apply(object),
+            Ok(Some(Event::Delete(object))) => delete(name(&object)),
+            Ok(None) => return,
+            Err(error) => tracing::warn!(kind, error = watch_error(&error), "watch interrupted"),
+        }
+    }
+}
+
+/// A watch error without the body of any object.
+fn watch_error(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.message.clone(),
+        watcher::Error::WatchError(status) => status.message.clone(),
+        _ => "no answer from the API server".to_owned(),
+    }
+}
+
+fn name<K: Resource>(object: &K) -> Name {
+    let meta = object.meta();
+    Name::new(
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+fn watch<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Result<Event<K>, watcher::Error>>
+where
+    K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    watcher(api, config).default_backoff()
+}
+
+/// Follows everything, for ever: first what keys depend on, then the keys, so that the first look at a key sees the rest.
+pub async fn run(ctx: Arc<Context>) {
+    let (namespaces, namespaces_synced) = oneshot::channel();
+    let (applications, applications_synced) = oneshot::channel();
+    let (secrets, secrets_synced) = oneshot::channel();
+    let (cluster, cluster_synced) = oneshot::channel();
+    let (namespaced, namespaced_synced) = oneshot::channel();
+    let dependencies = async {
+        drop(futures::join!(
+            namespaces_synced,
+            applications_synced,
+            secrets_synced,
+            cluster_synced,
+            namespaced_synced
+        ));
+        key_managers_opened(&ctx).await;
+        watch_keys(&ctx).await;
+    };
+    futures::join!(
+        watch_namespaces(&ctx, namespaces),
+        watch_applications(&ctx, applications),
+        watch_secrets(&ctx, secrets),
+        watch_cluster_key_managers(&ctx, cluster),
+        watch_key_managers(&ctx, namespaced),
+        dependencies,
+    );
+}
+
+/// Waits until each key manager that was there at the start has been looked at once.
+async fn key_managers_opened(ctx: &Context) {
+    let mut looked = ctx.looked_at.subscribe();
+    let wanted = ctx.queue_of_key_managers();
+    drop(
+        looked
+            .wait_for(|done| wanted.iter().all(|item| done.contains(item)))
+            .await,
+    );
+}
+
+async fn watch_namespaces(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
+    let api = Api::<PartialObjectMeta<Namespace>>::all(ctx.client.clone());
+    let apply = |namespace: PartialObjectMeta<Namespace>| {
+        let labels = namespace.labels().clone();
+        let mut world = ctx.world.lock();
+        let before = world.namespaces.insert(namespace.name_any(), labels.clone());
+        if before.is_some_and(|before| before != labels) {
+            let keys: Vec<_> = world.keys_in_namespace(&namespace.name_any());
+            drop(world);
+            for key in keys {
+                ctx.queue.add(Item::Key(key), Cause::Change);
+            }
+        }
+    };
+    let delete = |name: Name| drop(ctx.world.lock().namespaces.remove(&name.name));
+    let known = || {
+        ctx.world
+            .lock()
+            .namespaces
+            .keys()
+            .map(|name| Name::new("", name))
+            .collect()
+    };
+    follow(
+        watch(api, watcher::Config::default()),
+        "Namespace",
+        synced,
+        apply,
+        delete,
+        known,
+    )
+    .await;
+}
+
+async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
+    let api = Api::<Application>::all(ctx.client.clone());
+    let apply = |application: Application| {
+        let name = name(&application);
+        let view = ApplicationView {
+            display_name: application
+                .spec
+                .display_name
+                .clone()
+                .unwrap_or_else(|| name.name.clone()),
+            key_manager_ref: application.spec.key_manager_ref.clone(),
+        };
+        let mut world = ctx.world.lock();
+        let before = world.applications.insert(name.clone(), view.clone());
+        if before.as_ref() != Some(&view) {
+            let keys = world.keys_of_application(&name);
+            drop(world);
+            for key in keys {
+                ctx.queue.add(Item::Key(key), Cause::Change);
+            }
+        }
+        ctx.queue.add(Item::Application(name), Cause::Change);
+    };
+    let delete = |name: Name| {
+        let mut world = ctx.world.lock();
+        world.applications.remove(&name);
+        let keys = world.keys_of_application(&name);
+        drop(world);
+        for key in keys {
+            ctx.queue.add(Item::Key(key), Cause::Change);
+        }
+    };
+    let known = || ctx.world.lock().applications.keys().cloned().collect();
+    follow(
+        watch(api, watcher::Config::default()),
+        "Application",
+        synced,
+        apply,
+        delete,
+        known,
+    )
+    .await;
+}
+
+async fn watch_cluster_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
+    let api = Api::<PartialObjectMeta<ClusterKeyManager>>::all(ctx.client.clone());
+    let add = |name: Name| {
+        ctx.queue
+            .add(Item::KeyManager(KeyManagerKind::ClusterKeyManager, name), Cause::Change)
+    };
+    let known = || ctx.known_key_managers(KeyManagerKind::ClusterKeyManager);
+    follow(
+        watch(api, watcher::Config::default()),
+        "ClusterKeyManager",
+        synced,
+        |object| add(name(&object)),
+        add,
+        known,
+    )
+    .await;
+}
+
+async fn watch_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
+    let api = Api::<PartialObjectMeta<KeyManager>>::all(ctx.client.clone());
+    let add = |name: Name| {
+        ctx.queue
+            .add(Item::KeyManager(KeyManagerKind::KeyManager, name), Cause::Change)
+    };
+    let known = || ctx.known_key_managers(KeyManagerKind::KeyManager);
+    follow(
+        watch(api, watcher::Config::default()),
+        "KeyManager",
+        synced,
+        |object| add(name(&object)),
+        add,
+        known,
+    )
+    .await;
+}
+
+/// Metadata only: the operator never holds the values of all Secrets.
+async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
+    let api = Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone());
+    let config = watcher::Config::default().labels(&format!("{}={}", hints::MANAGED_BY_LABEL, hints::MANAGED_BY));
+    let apply = |secret: PartialObjectMeta<Secret>| {
+        let name = name(&secret);
+        if secret
+            .labels()
+            .get(COMPONENT_LABEL)
+            .is_some_and(|component| component == STATE_COMPONENT)
+        {
+            ctx.world.lock().states.insert(name.name);
+            return;
+        }
+        let Some(key) = secret.labels().get(KEY_LABEL).cloned() else {
+            return;
+        };
+        let read = Hints::read(secret.annotations());
+        let meta = SecretMeta {
+            resource_version: secret.resource_version().unwrap_or_default(),
+            applied: read.applied.clone(),
+            version: read.version,
+            handled: handled(&read),
+            tampered: tampered(&secret),
+            key,
+        };
+        let mut world = ctx.world.lock();
+        let known = world.secrets.get(&name).map(|known| known.resource_version.clone());
+        if known.as_ref() == Some(&meta.resource_version) {
+            return;
+        }
+        let key = Name::new(&name.namespace, &meta.key);
+        world.put_secret(name, meta);
+        let there = world.key(&key).is_some();
+        drop(world);
+        if there {
+            ctx.queue.add(Item::Key(key), Cause::Change);
+        }
+    };
+    let delete = |name: Name| {
+        let mut world = ctx.world.lock();
+        world.states.remove(&name.name);
+        let Some(meta) = world.secrets.remove(&name) else {
+            return;
+        };
+        let key = Name::new(&name.namespace, &meta.key);
+        let there = world.key(&key).is_some();
+        drop(world);
+        if there {
+            ctx.queue.add(Item::Key(key), Cause::Change);
+        }
+    };
+    let known = || ctx.world.lock().secrets.keys().cloned().collect();
+    follow(watch(api, config), "Secret", synced, apply, delete, known).await;
+}
+
+/// Whether another writer owns an entry of the Secret, or its type, or one of our labels or annotations.
+fn tampered(secret: &PartialObjectMeta<Secret>) -> bool {
+    let managers = secret.meta().managed_fields.iter().flatten();
+    managers
+        .filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
+        .any(|entry| {
+            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+            fields.is_some_and(|fields| fields.get("f:data").is_some() || fields.to_string().contains("f:appkeys.dev/"))
+        })
+}
+
+async fn watch_keys(ctx: &Arc<Context>) {
+    let api = Api::<ApplicationKey>::all(ctx.client.clone());
+    let (synced, seen) = oneshot::channel();
+    let apply = |mut key: ApplicationKey| {
+        key.metadata.managed_fields = None;
+        let name = name(&key);
+        let mut world = ctx.world.lock();
+        let ours = world
+            .written
+            .get(&name)
+            .is_some_and(|written| Some(written) == key.metadata.resource_version.as_ref());
+        if ours {
+            world.written.remove(&name);
+            return;
+        }
+        world.fresh.insert(name.clone(), Arc::new(key));
+        drop(world);
+        ctx.queue.add(Item::Key(name), Cause::Change);
+    };
+    let delete = |name: Name| {
+        ctx.world.lock().fresh.remove(&name);
+        ctx.queue.add(Item::Key(name), Cause::Change);
+    };
+    let known = || ctx.world.lock().keys().cloned().collect();
+    let watched = follow(
+        watch(api, watcher::Config::default()),
+        "ApplicationKey",
+        synced,
+        apply,
+        delete,
+        known,
+    );
+    let applications = async {
+        // Keys are known now: Applications and key managers that wait for them can be told.
+        if seen.await.is_ok() {
+            ctx.after_keys_synced();
+        }
+    };
+    futures::join!(watched, applications);
+}

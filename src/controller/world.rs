@@ -1,0 +1,211 @@
+//! What the operator remembers of the cluster between passes: small, free of secrets, and indexed by every question
+//! "which keys does this concern".
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::queue::Name;
+use crate::{
+    api::{AccessRule, ApplicationKey, KeyManagerKind, KeyManagerRef, conditions::Say},
+    key_manager::KeyManager,
+    plan::observed::ApplicationView,
+};
+
+/// A key manager as the operator holds it.
+#[derive(Clone, Debug)]
+pub struct KeyManagerEntry {
+    /// The driver, or what stands against it.
+    pub driver: Result<Arc<dyn KeyManager>, Say>,
+    /// Who may have what; empty for a namespaced key manager.
+    pub access: Vec<AccessRule>,
+    /// Whether keys that name none get this one.
+    pub default: bool,
+    /// Its life of access tokens and so on: a change of the spec opens the driver anew.
+    pub generation: Option<i64>,
+}
+
+/// What is remembered of one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeySummary {
+    /// Its Application.
+    pub application: String,
+    /// The key manager that was found for it.
+    pub key_manager: Option<KeyManagerRef>,
+    /// The key manager that its client is being moved away from.
+    pub old_key_manager: Option<KeyManagerRef>,
+}
+
+/// What is remembered of one Secret of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretMeta {
+    /// Its resource version; opaque, compared for equality, and for order only where both are numbers.
+    pub resource_version: String,
+    /// The value of its key label.
+    pub key: String,
+    /// Hash of the properties that the client was given last.
+    pub applied: String,
+    /// Counts the secrets that the key has had.
+    pub version: i64,
+    /// Hash of the rotation requests that were handled.
+    pub handled: String,
+    /// Somebody else wrote an entry.
+    pub tampered: bool,
+}
+
+/// Everything that is remembered.
+#[derive(Debug, Default)]
+pub struct World {
+    inner: Mutex<Inner>,
+}
+
+/// The parts of the [`World`], under its lock: never held across a wait.
+#[derive(Debug, Default)]
+pub struct Inner {
+    /// Applications.
+    pub applications: BTreeMap<Name, ApplicationView>,
+    /// Key managers of both kinds.
+    pub key_managers: BTreeMap<(KeyManagerKind, Name), KeyManagerEntry>,
+    /// Labels of namespaces.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Secrets of ours, by their own name.
+    pub secrets: BTreeMap<Name, SecretMeta>,
+    /// State Secrets in the operator's namespace.
+    pub states: BTreeSet<String>,
+    /// Keys as an event brought them, until a pass takes them.
+    pub fresh: BTreeMap<Name, Arc<ApplicationKey>>,
+    /// Resource versions of keys that this process wrote and whose events are still to come.
+    pub written: BTreeMap<Name, String>,
+    keys: BTreeMap<Name, KeySummary>,
+    by_application: BTreeMap<Name, BTreeSet<String>>,
+    by_key_manager: BTreeMap<(KeyManagerKind, Name), BTreeSet<Name>>,
+}
+
+impl World {
+    /// The parts, locked.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a key manager is that a key of `namespace` names.
+pub fn key_manager_name(reference: &KeyManagerRef, namespace: &str) -> (KeyManagerKind, Name) {
+    let namespace = match reference.kind {
+        KeyManagerKind::ClusterKeyManager => "",
+        KeyManagerKind::KeyManager => namespace,
+    };
+    (reference.kind, Name::new(namespace, &reference.name))
+}
+
+impl Inner {
+    /// Remembers a key.
+    pub fn put_key(&mut self, name: &Name, summary: KeySummary) {
+        self.forget_key(name);
+        let application = Name::new(&name.namespace, &summary.application);
+        self.by_application
+            .entry(application)
+            .or_default()
+            .insert(name.name.clone());
+        for reference in summary.key_manager.iter().chain(&summary.old_key_manager) {
+            self.by_key_manager
+                .entry(key_manager_name(reference, &name.namespace))
+                .or_default()
+                .insert(name.clone());
+        }
+        self.keys.insert(name.clone(), summary);
+    }
+
+    /// Forgets a key.
+    pub fn forget_key(&mut self, name: &Name) {
+        let Some(old) = self.keys.remove(name) else { return };
+        let application = Name::new(&name.namespace, &old.application);
+        if let Some(keys) = self.by_application.get_mut(&application) {
+            keys.remove(&name.name);
+            if keys.is_empty() {
+                self.by_application.remove(&application);
+            }
+        }
+        for reference in old.key_manager.iter().chain(&old.old_key_manager) {
+            let manager = key_manager_name(reference, &name.namespace);
+            if let Some(keys) = self.by_key_manager.get_mut(&manager) {
+                keys.remove(name);
+                if keys.is_empty() {
+                    self.by_key_manager.remove(&manager);
+                }
+            }
+        }
+    }
+
+    /// What is remembered of a key.
+    pub fn key(&self, name: &Name) -> Option<&KeySummary> {
+        self.keys.get(name)
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = &Name> {
+        self.keys.keys()
+    }
+
+    /// The keys of an Application.
+    pub fn keys_of_application(&self, application: &Name) -> Vec<Name> {
+        let names = self.by_application.get(application).into_iter().flatten();
+        names.map(|name| Name::new(&application.namespace, name)).collect()
+    }
+
+    /// The keys at a key manager.
+    pub fn keys_of_key_manager(&self, manager: &(KeyManagerKind, Name)) -> Vec<Name> {
+        self.by_key_manager
+            .get(manager)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// The keys of a namespace.
+    pub fn keys_in_namespace(&self, namespace: &str) -> Vec<Name> {
+        let from = Name::new(namespace, "");
+        self.keys
+            .range(from..)
+            .take_while(|(name, _)| name.namespace == namespace)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// Keys that wait for a key manager: those that have found none.
+    pub fn keys_without_key_manager(&self) -> Vec<Name> {
+        self.keys
+            .iter()
+            .filter(|(_, summary)| summary.key_manager.is_none())
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// The names of the cluster's default key managers.
+    pub fn defaults(&self) -> Vec<String> {
+        let all = self.key_managers.iter();
+        all.filter(|(_, entry)| entry.default)
+            .map(|((_, name), _)| name.name.clone())
+            .collect()
+    }
+
+    /// Remembers a Secret, unless what is remembered is newer.
+    pub fn put_secret(&mut self, name: Name, meta: SecretMeta) {
+        let older = self
+            .secrets
+            .get(&name)
+            .is_some_and(|known| is_newer(&known.resource_version, &meta.resource_version));
+        if !older {
+            self.secrets.insert(name, meta);
+        }
+    }
+}
+
+/// Whether resource version `one` is newer than `other`; unknown order counts as not newer.
+fn is_newer(one: &str, other: &str) -> bool {
+    match (one.parse::<u64>(), other.parse::<u64>()) {
+        (Ok(one), Ok(other)) => one > other,
+        _ => false,
+    }
+}
