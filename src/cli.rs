@@ -1,12 +1,25 @@
 //! The command line: `run` and `crds`; raw flags become settings once, here.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
-use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
 use kube::ResourceExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use crate::api;
+use crate::{
+    api,
+    entropy::Entropy,
+    operator::{self, OperatorConfig},
+    telemetry::{self, LogFormat},
+};
 
 /// Keeps application credentials in Kubernetes Secrets good.
 #[derive(Debug, Parser)]
@@ -20,6 +33,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the operator until it is told to stop (SIGTERM or Ctrl-C).
+    Run(Box<RunArgs>),
     /// Print the custom resource definitions as YAML, or write them into a folder.
     Crds {
         /// Write one file for each kind into this folder instead of printing all.
@@ -28,10 +43,108 @@ pub enum Command {
     },
 }
 
+/// Flags of `appkeys run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Id of this cluster, part of every client's identity. Default: the uid of namespace kube-system. Give the old cluster's id to take its clients over.
+    #[arg(long, env = "APPKEYS_CLUSTER_ID")]
+    cluster_id: Option<String>,
+    /// The operator's own namespace, where its records and keys are.
+    #[arg(long, env = "APPKEYS_NAMESPACE", default_value = "appkeys")]
+    namespace: String,
+    /// Name of this process in the Lease. Default: the host's name.
+    #[arg(long, env = "APPKEYS_IDENTITY")]
+    identity: Option<String>,
+    /// Where the resident key manager listens (TLS).
+    #[arg(long, env = "APPKEYS_RESIDENT_ADDRESS", default_value = "0.0.0.0:8443")]
+    resident_address: SocketAddr,
+    /// Where workloads reach the resident key manager. Default: the Service `appkeys` of the operator's namespace.
+    #[arg(long, env = "APPKEYS_RESIDENT_URL")]
+    resident_url: Option<Url>,
+    /// Where /livez, /readyz and /metrics listen.
+    #[arg(long, env = "APPKEYS_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
+    admin_address: SocketAddr,
+    /// How long a leader's claim lasts without renewal, in seconds.
+    #[arg(long, env = "APPKEYS_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..=600))]
+    lease_seconds: u64,
+    /// What to log, for example `info` or `appkeys=debug`.
+    #[arg(long, env = "APPKEYS_LOG", default_value = "info")]
+    log: String,
+    /// How logs look. Default: text on a terminal, else json.
+    #[arg(long, env = "APPKEYS_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
 /// Does what the command line asks for.
 pub fn main(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Run(args) => run(*args),
         Command::Crds { write } => crds(write),
+    }
+}
+
+fn run(args: RunArgs) -> anyhow::Result<()> {
+    let format = args.log_format.unwrap_or(if std::io::stderr().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    });
+    let subscriber = telemetry::subscriber(&args.log, format, std::io::stderr).context("read --log")?;
+    tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        bail!("another crypto provider is installed already");
+    }
+    let service = format!("https://appkeys.{}.svc:8443", args.namespace);
+    let config = OperatorConfig {
+        resident_url: args
+            .resident_url
+            .map_or_else(|| Url::parse(&service), Ok)
+            .context("read --namespace")?,
+        cluster_id: args.cluster_id,
+        identity: args.identity.unwrap_or_else(identity),
+        namespace: args.namespace,
+        resident_address: args.resident_address,
+        admin_address: args.admin_address,
+        lease_duration: Duration::from_secs(args.lease_seconds),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let kube = kube::Config::infer()
+            .await
+            .context("find the cluster: set KUBECONFIG, or run inside one")?;
+        let shutdown = CancellationToken::new();
+        tokio::spawn(stop_on_signal(shutdown.clone()));
+        operator::run(kube, config, shutdown).await
+    })
+}
+
+/// The host's name and a random part: two processes on one host differ.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "appkeys".to_owned());
+    let random = Entropy::system()
+        .attempt_id()
+        .unwrap_or_else(|_| std::process::id().to_string());
+    format!("{host}-{random}")
+}
+
+/// The first signal stops in order, the second at once.
+async fn stop_on_signal(shutdown: CancellationToken) {
+    for stop in [false, true] {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+            return;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        shutdown.cancel();
+        if stop {
+            #[expect(clippy::exit, reason = "the second signal asks not to wait")]
+            std::process::exit(130);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! name. Every verb may be repeated: the answer to "again" is the state that the first call made. "Not there" is a value.
 
 mod error;
+pub mod resident;
 
 pub use error::{Category, Error};
 

@@ -1,0 +1,258 @@
+//! The driver: clients of the resident key manager are records that it writes at the API server.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    ResourceExt as _,
+    api::{DeleteParams, PostParams, Preconditions},
+};
+use secrecy::SecretString;
+
+use super::{
+    issuer::{Issuer, Refusal, Request},
+    record::{self, ClientRecord},
+    store::{self, RecordStore, Stored},
+};
+use crate::{
+    api::{FIELD_MANAGER, GrantType},
+    clock::Clock,
+    key_manager::{
+        Answer, Capabilities, Category, Changed, Choice, Client, Endpoints, Error, KeyManager, Mark, NewSecret,
+        Overlap, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
+    },
+};
+
+/// A resident key manager as the reconciler uses it.
+#[derive(Debug)]
+pub struct ResidentDriver {
+    issuer: Arc<Issuer>,
+    store: Arc<RecordStore>,
+    capabilities: Capabilities,
+    clock: Clock,
+}
+
+impl ResidentDriver {
+    /// A driver of the clients of `issuer`.
+    pub fn new(issuer: Arc<Issuer>, store: Arc<RecordStore>, clock: Clock) -> Self {
+        let capabilities = Capabilities {
+            client_id: Choice::Ours,
+            secret_at_creation: Choice::Ours,
+            secret_at_rotation: Some(Choice::Ours),
+            read_secret: false,
+            overlap: Overlap::ServerEnds,
+            find: false,
+            grant_types: vec![GrantType::ClientCredentials],
+            access_token_lifetime: true,
+        };
+        Self {
+            issuer,
+            store,
+            capabilities,
+            clock,
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.issuer.settings.name
+    }
+
+    /// The record of `client`, live. Another's is a conflict, also where `also` is not its owner.
+    async fn own(&self, client: &Client, also: Option<&Mark>) -> Result<Option<Stored>, Error> {
+        let stored = self
+            .store
+            .get_live(self.name(), &client.id)
+            .await
+            .map_err(|error| unreachable("read", &error))?;
+        match stored {
+            Some(stored) if stored.record.mark != client.mark && Some(&stored.record.mark) != also => {
+                Err(conflict(&client.id))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Replaces a record, guarded by what was read.
+    async fn replace(&self, before: &Stored, record: &ClientRecord) -> Result<(), Error> {
+        let mut secret = record.to_secret(self.store.namespace()).map_err(|_| malformed())?;
+        secret.metadata.resource_version = Some(before.resource_version.clone());
+        secret.metadata.uid = Some(before.uid.clone());
+        let written = self.store.api().replace(&secret.name_any(), &params(), &secret).await;
+        self.keep(&written.map_err(|error| unreachable("write", &error))?);
+        Ok(())
+    }
+
+    fn keep(&self, secret: &Secret) {
+        if let Some(stored) = store::stored(secret) {
+            self.store.put(stored);
+        }
+    }
+}
+
+#[async_trait]
+impl KeyManager for ResidentDriver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        &self.issuer.settings.endpoints
+    }
+
+    async fn register(
+        &self,
+        client: &Client,
+        properties: &Properties,
+        secret: &SecretString,
+        _attempt: Option<&str>,
+    ) -> Result<Registered, Error> {
+        let record = ClientRecord::new(self.name(), &client.id, properties, secret);
+        let object = record.to_secret(self.store.namespace()).map_err(|_| malformed())?;
+        match self.store.api().create(&params(), &object).await {
+            Ok(created) => {
+                self.keep(&created);
+                Ok(Registered::Made(Answer {
+                    id: client.id.clone(),
+                    secret: secret.clone(),
+                    management: None,
+                }))
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => self
+                .own(client, Some(&properties.mark))
+                .await
+                .map(|_| Registered::Exists),
+            Err(error) => Err(unreachable("create", &error)),
+        }
+    }
+
+    async fn find(&self, _mark: &Mark, _attempt: &str) -> Result<Option<Answer>, Error> {
+        Ok(None)
+    }
+
+    async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        let Some(stored) = self.own(client, Some(&properties.mark)).await? else {
+            return Ok(Changed::NotThere);
+        };
+        let mut record = (*stored.record).clone();
+        record.set(properties);
+        if record != *stored.record {
+            self.replace(&stored, &record).await?;
+        }
+        Ok(Changed::Done(None))
+    }
+
+    async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
+        let Some(stored) = self.own(client, None).await? else {
+            return Ok(SecretAdded::NotThere);
+        };
+        let mut record = (*stored.record).clone();
+        if !record.add_secret(new.published, new.secret, new.room, self.clock.now()) {
+            return Ok(SecretAdded::Occupied);
+        }
+        self.replace(&stored, &record).await?;
+        Ok(SecretAdded::Added(new.secret.clone()))
+    }
+
+    async fn read_secret(&self, _client: &Client) -> Result<Option<SecretString>, Error> {
+        Ok(None)
+    }
+
+    async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error> {
+        let Some(stored) = self.own(client, None).await? else {
+            return Ok(Changed::NotThere);
+        };
+        let mut record = (*stored.record).clone();
+        if record.retire(current, end) {
+            self.replace(&stored, &record).await?;
+        }
+        Ok(Changed::Done(None))
+    }
+
+    async fn delete(&self, client: &Client) -> Result<Changed, Error> {
+        let Some(stored) = self.own(client, None).await? else {
+            return Ok(Changed::NotThere);
+        };
+        let preconditions = Preconditions {
+            uid: Some(stored.uid),
+            resource_version: Some(stored.resource_version),
+        };
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        match self
+            .store
+            .api()
+            .delete(&record::secret_name(self.name(), &client.id), &params)
+            .await
+        {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(unreachable("delete", &error)),
+        }
+        self.store.remove(self.name(), &client.id);
+        Ok(Changed::Done(None))
+    }
+
+    async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
+        let request = Request {
+            client_id: request.client_id,
+            secret: request.secret,
+            authentication: request.authentication,
+            scopes: request.scopes.iter().map(String::as_str).collect(),
+            resources: request.resource.into_iter().collect(),
+        };
+        match self.issuer.issue(&request).await {
+            Ok(token) => Ok(TokenAnswer::Issued(token)),
+            Err(Refusal::InvalidClient) => Ok(TokenAnswer::InvalidClient),
+            Err(Refusal::TemporarilyUnavailable) => Err(Error::new(
+                Category::NotYet,
+                Refusal::TemporarilyUnavailable.to_string(),
+            )),
+            Err(refusal) => Ok(TokenAnswer::Refused(refusal.into())),
+        }
+    }
+
+    fn timeout(&self) -> SignedDuration {
+        SignedDuration::from_secs(10)
+    }
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+fn conflict(id: &str) -> Error {
+    let text = format!("a client {id} exists that belongs to somebody else: choose another spec.clientId");
+    Error::new(Category::ClientConflict, text)
+}
+
+fn malformed() -> Error {
+    Error::new(
+        Category::InvalidRequest,
+        "the client's record cannot be written as JSON",
+    )
+}
+
+/// A failure of the API server, which holds the records.
+fn unreachable(verb: &str, error: &kube::Error) -> Error {
+    let why = match error {
+        kube::Error::Api(status) if status.is_conflict() => {
+            return Error::new(Category::NotYet, format!("{verb} client record: it changed meanwhile"));
+        }
+        kube::Error::Api(status) if status.is_forbidden() => {
+            return Error::new(
+                Category::MissingPermission,
+                format!("{verb} client record: {}", status.message),
+            );
+        }
+        kube::Error::Api(status) => status.message.clone(),
+        _ => "no answer from the API server".to_owned(),
+    };
+    Error::new(Category::Unreachable, format!("{verb} client record: {why}"))
+}

@@ -1,0 +1,262 @@
+//! Issues access tokens: client authentication, what may be asked for, and the signed JWT (RFC 6749, RFC 8707, RFC 9068).
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use jsonwebtoken::{Header, jwk::JwkSet};
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::{
+    keys::{KeyError, KeySet, Signer},
+    record::{self, ClientRecord},
+    store::RecordStore,
+};
+use crate::{
+    api::{ClientAuthentication, Environment},
+    clock::Clock,
+    entropy::Entropy,
+    key_manager::{Endpoints, Token},
+};
+
+/// Why no token is issued; the words are those of RFC 6749 section 5.2 and RFC 8707 section 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Refusal {
+    /// Unknown client or wrong secret.
+    #[error("unknown client or wrong secret")]
+    InvalidClient,
+    /// The request is malformed.
+    #[error("{0}")]
+    InvalidRequest(&'static str),
+    /// The client may not have a token now.
+    #[error("no access rule of the key manager selects this client's namespace any more")]
+    UnauthorizedClient,
+    /// Only `client_credentials` is served.
+    #[error("this key manager does machine clients only: the grant type must be client_credentials")]
+    UnsupportedGrantType,
+    /// A scope that the client does not have.
+    #[error("the client does not have this scope")]
+    InvalidScope,
+    /// A resource that the client does not have.
+    #[error("the client may not ask tokens for this resource")]
+    InvalidTarget,
+    /// No signing key.
+    #[error("no signing key yet: try again")]
+    TemporarilyUnavailable,
+}
+
+/// A request for a token after parsing.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The client's id.
+    pub client_id: &'a str,
+    /// Its secret.
+    pub secret: &'a SecretString,
+    /// How it came.
+    pub authentication: ClientAuthentication,
+    /// Scopes asked for; empty for all that the client has.
+    pub scopes: Vec<&'a str>,
+    /// Resources asked for.
+    pub resources: Vec<&'a str>,
+}
+
+/// What does not change while a resident key manager is open.
+#[derive(Clone, Debug)]
+pub struct IssuerSettings {
+    /// The key manager's name.
+    pub name: String,
+    /// Where it is.
+    pub endpoints: Endpoints,
+    /// Audience of tokens that are asked for without a resource.
+    pub default_audience: String,
+    /// Life of access tokens in seconds.
+    pub access_token_lifetime: i64,
+}
+
+/// The issuer of one resident key manager.
+#[derive(Debug)]
+pub struct Issuer {
+    /// What does not change.
+    pub settings: IssuerSettings,
+    store: Arc<RecordStore>,
+    keys: RwLock<Keys>,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+#[derive(Debug)]
+struct Keys {
+    set: KeySet,
+    signer: Option<Arc<Signer>>,
+    next_change: Timestamp,
+    jwks: Arc<JwkSet>,
+}
+
+/// The claims of an access token (RFC 9068 section 2.2) and what it is for.
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    client_id: &'a str,
+    aud: Audience<'a>,
+    iat: i64,
+    exp: i64,
+    jti: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    application: &'a str,
+    namespace: &'a str,
+    environment: Environment,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    One(&'a str),
+    Many(&'a [&'a str]),
+}
+
+impl Issuer {
+    /// An issuer over `store` that signs with `keys`.
+    ///
+    /// # Errors
+    /// A key is damaged.
+    pub fn new(
+        settings: IssuerSettings,
+        store: Arc<RecordStore>,
+        keys: KeySet,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, KeyError> {
+        let keys = RwLock::new(Keys::new(keys, clock.now())?);
+        Ok(Self {
+            settings,
+            store,
+            keys,
+            clock,
+            entropy,
+        })
+    }
+
+    /// The public keys.
+    pub fn jwks(&self) -> Arc<JwkSet> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).jwks.clone()
+    }
+
+    /// Authenticates a client; a replica that may be behind looks at the record live once before it refuses.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidClient`].
+    pub async fn authenticate(
+        &self,
+        client_id: &str,
+        secret: &SecretString,
+        authentication: ClientAuthentication,
+    ) -> Result<Arc<ClientRecord>, Refusal> {
+        let digest = record::sha256(secret);
+        let now = self.clock.now();
+        let good = |record: &ClientRecord| record.authentication == authentication && record.accepts(&digest, now);
+        let name = &self.settings.name;
+        if let Some(stored) = self.store.get(name, client_id).filter(|stored| good(&stored.record)) {
+            return Ok(stored.record);
+        }
+        let live = self.store.second_look(name, client_id, &digest).await;
+        live.filter(|stored| good(&stored.record))
+            .map(|stored| stored.record)
+            .ok_or(Refusal::InvalidClient)
+    }
+
+    /// Issues a token by `client_credentials` (RFC 6749 section 4.4).
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn issue(&self, request: &Request<'_>) -> Result<Token, Refusal> {
+        let client = self
+            .authenticate(request.client_id, request.secret, request.authentication)
+            .await?;
+        if client.frozen {
+            return Err(Refusal::UnauthorizedClient);
+        }
+        if request
+            .scopes
+            .iter()
+            .any(|scope| !client.scopes.iter().any(|granted| granted == scope))
+        {
+            return Err(Refusal::InvalidScope);
+        }
+        if request
+            .resources
+            .iter()
+            .any(|resource| !client.resources.iter().any(|granted| granted == resource))
+        {
+            return Err(Refusal::InvalidTarget);
+        }
+        let scopes: Vec<String> = if request.scopes.is_empty() {
+            client.scopes.clone()
+        } else {
+            request.scopes.iter().map(|scope| (*scope).to_owned()).collect()
+        };
+        let now = self.clock.now();
+        let life = client
+            .access_token_lifetime
+            .unwrap_or(self.settings.access_token_lifetime);
+        let issued_at = now.as_second();
+        let scope = scopes.join(" ");
+        let claims = Claims {
+            iss: &self.settings.endpoints.issuer,
+            sub: &client.client_id,
+            client_id: &client.client_id,
+            aud: match request.resources.as_slice() {
+                [] => Audience::One(&self.settings.default_audience),
+                [one] => Audience::One(one),
+                many => Audience::Many(many),
+            },
+            iat: issued_at,
+            exp: issued_at + life,
+            jti: self.entropy.attempt_id().map_err(|_| Refusal::TemporarilyUnavailable)?,
+            scope: &scope,
+            application: &client.application,
+            namespace: &client.mark.namespace,
+            environment: client.environment,
+        };
+        let signer = self.signer(now).ok_or(Refusal::TemporarilyUnavailable)?;
+        let mut header = Header::new(signer.algorithm);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(signer.kid.clone());
+        let value = jsonwebtoken::encode(&header, &claims, &signer.key).map_err(|_| Refusal::TemporarilyUnavailable)?;
+        let time = |second| Timestamp::from_second(second).unwrap_or(now);
+        Ok(Token {
+            value: value.into(),
+            issued_at: time(issued_at),
+            expires_at: time(issued_at + life),
+            scopes,
+        })
+    }
+
+    fn signer(&self, now: Timestamp) -> Option<Arc<Signer>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if now < keys.next_change {
+            return keys.signer.clone();
+        }
+        drop(keys);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(fresh) = Keys::new(keys.set.clone(), now) {
+            *keys = fresh;
+        }
+        keys.signer.clone()
+    }
+}
+
+impl Keys {
+    fn new(set: KeySet, now: Timestamp) -> Result<Self, KeyError> {
+        let signer = set.signer(now)?.map(Arc::new);
+        let jwks = Arc::new(set.jwks()?);
+        Ok(Self {
+            next_change: set.next_change(now),
+            signer,
+            jwks,
+            set,
+        })
+    }
+}

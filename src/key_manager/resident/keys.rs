@@ -1,0 +1,255 @@
+//! The keys that tokens are signed with: a set in one Secret, rotated with overlap.
+//!
+//! A new key is published for a while before it signs, so that no consumer meets a token whose key it cannot have seen;
+//! an old one stays published until the last token that it signed has ended.
+
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::{
+    Algorithm, EncodingKey,
+    jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
+};
+use rcgen::KeyPair;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::api::key_manager::SigningAlgorithm;
+
+/// How long a key signs.
+const SIGNING_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// How long a key is published before it signs; the longest time for which the JWKS may be cached.
+pub const LEAD: SignedDuration = SignedDuration::from_hours(1);
+/// How long a key stays published after it signed last: the longest life of a token.
+const TAIL: SignedDuration = SignedDuration::from_hours(24);
+
+/// A key as it is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredKey {
+    /// RFC 7638 thumbprint.
+    pub kid: String,
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
+    /// PKCS#8 in PEM.
+    #[serde(serialize_with = "crate::plan::expose")]
+    pub private_key: SecretString,
+    /// When it begins to sign.
+    pub signs_from: Timestamp,
+}
+
+/// All keys of one resident key manager, the newest last.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct KeySet {
+    /// The keys.
+    pub keys: Vec<StoredKey>,
+}
+
+/// A key cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Generating failed.
+    #[error("generate a signing key")]
+    Generate(#[from] rcgen::Error),
+    /// A stored key is damaged.
+    #[error("read a signing key")]
+    Read(#[from] jsonwebtoken::errors::Error),
+}
+
+/// A key ready to sign.
+#[derive(Clone)]
+pub struct Signer {
+    /// RFC 7638 thumbprint.
+    pub kid: String,
+    /// What it signs with.
+    pub algorithm: Algorithm,
+    /// The private key.
+    pub key: EncodingKey,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+impl KeySet {
+    /// The set as it should be at `now`, or `None` where it is so already. `make` makes a key.
+    ///
+    /// # Errors
+    /// What `make` gives.
+    pub fn rotated(
+        &self,
+        algorithm: SigningAlgorithm,
+        now: Timestamp,
+        make: impl FnOnce() -> Result<(String, SecretString), KeyError>,
+    ) -> Result<Option<Self>, KeyError> {
+        let mut keys = self.keys.clone();
+        let ended =
+            |index: usize, keys: &[StoredKey]| keys.get(index + 1).is_some_and(|next| next.signs_from + TAIL <= now);
+        while ended(0, &keys) {
+            keys.remove(0);
+        }
+        let newest = keys.last();
+        let due = newest.is_none_or(|key| key.algorithm != algorithm || key.signs_from + SIGNING_LIFE - LEAD <= now);
+        if due {
+            // The first key signs at once: nobody has cached a set without it.
+            let signs_from = if newest.is_none() { now } else { now + LEAD };
+            let (kid, private_key) = make()?;
+            keys.push(StoredKey {
+                kid,
+                algorithm,
+                private_key,
+                signs_from,
+            });
+        }
+        let changed = due || keys.len() != self.keys.len();
+        Ok(changed.then_some(Self { keys }))
+    }
+
+    /// When the set is to be looked at again.
+    pub fn next_change(&self, now: Timestamp) -> Timestamp {
+        let newest = self.keys.last().map_or(now, |key| key.signs_from + SIGNING_LIFE - LEAD);
+        let others = self
+            .keys
+            .iter()
+            .skip(1)
+            .flat_map(|key| [key.signs_from, key.signs_from + TAIL]);
+        others
+            .chain([newest])
+            .filter(|time| *time > now)
+            .min()
+            .unwrap_or(newest)
+    }
+
+    /// The key that signs at `now`.
+    ///
+    /// # Errors
+    /// The key is damaged.
+    pub fn signer(&self, now: Timestamp) -> Result<Option<Signer>, KeyError> {
+        let key = self
+            .keys
+            .iter()
+            .rev()
+            .find(|key| key.signs_from <= now)
+            .or(self.keys.first());
+        Ok(match key {
+            Some(key) => Some(Signer {
+                kid: key.kid.clone(),
+                algorithm: algorithm(key.algorithm),
+                key: encoding_key(key.algorithm, &key.private_key)?,
+            }),
+            None => None,
+        })
+    }
+
+    /// The public keys (RFC 7517).
+    ///
+    /// # Errors
+    /// A key is damaged.
+    pub fn jwks(&self) -> Result<JwkSet, KeyError> {
+        let keys = self.keys.iter().map(|key| public(key.algorithm, &key.private_key));
+        Ok(JwkSet {
+            keys: keys.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Makes a key: its kid and its PKCS#8 PEM.
+///
+/// # Errors
+/// Generating failed.
+pub fn generate(algorithm: SigningAlgorithm) -> Result<(String, SecretString), KeyError> {
+    let pair = match algorithm {
+        SigningAlgorithm::ES256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?,
+        SigningAlgorithm::EdDSA => KeyPair::generate_for(&rcgen::PKCS_ED25519)?,
+        SigningAlgorithm::RS256 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)?,
+    };
+    let private_key = SecretString::from(pair.serialize_pem());
+    let kid = public(algorithm, &private_key)?.common.key_id.unwrap_or_default();
+    Ok((kid, private_key))
+}
+
+fn public(signing: SigningAlgorithm, private_key: &SecretString) -> Result<Jwk, KeyError> {
+    let mut jwk = Jwk::from_encoding_key(&encoding_key(signing, private_key)?, algorithm(signing))?;
+    jwk.common.key_id = Some(jwk.thumbprint(ThumbprintHash::SHA256)?);
+    jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+    Ok(jwk)
+}
+
+fn encoding_key(algorithm: SigningAlgorithm, private_key: &SecretString) -> Result<EncodingKey, KeyError> {
+    let pem = private_key.expose_secret().as_bytes();
+    Ok(match algorithm {
+        SigningAlgorithm::ES256 => EncodingKey::from_ec_pem(pem)?,
+        SigningAlgorithm::EdDSA => EncodingKey::from_ed_pem(pem)?,
+        SigningAlgorithm::RS256 => EncodingKey::from_rsa_pem(pem)?,
+    })
+}
+
+const fn algorithm(signing: SigningAlgorithm) -> Algorithm {
+    match signing {
+        SigningAlgorithm::ES256 => Algorithm::ES256,
+        SigningAlgorithm::EdDSA => Algorithm::EdDSA,
+        SigningAlgorithm::RS256 => Algorithm::RS256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap()
+    }
+
+    fn step(set: &mut KeySet, hours: i64) -> bool {
+        let next = set
+            .rotated(SigningAlgorithm::ES256, at(hours), || generate(SigningAlgorithm::ES256))
+            .unwrap();
+        let changed = next.is_some();
+        *set = next.unwrap_or_else(|| set.clone());
+        changed
+    }
+
+    #[test]
+    fn a_new_key_is_published_before_it_signs_and_an_old_one_after() {
+        let mut set = KeySet::default();
+        assert!(step(&mut set, 0) && !step(&mut set, 1));
+        let first = set.signer(at(0)).unwrap().unwrap().kid;
+        let due = 90 * 24 - 1;
+        assert!(step(&mut set, due));
+        assert_eq!(set.jwks().unwrap().keys.len(), 2);
+        assert_eq!(set.signer(at(due)).unwrap().unwrap().kid, first);
+        assert_ne!(set.signer(at(due + 1)).unwrap().unwrap().kid, first);
+        assert!(
+            !step(&mut set, due + 24),
+            "the old key is published until its last token has ended"
+        );
+        assert!(step(&mut set, due + 25));
+        assert_eq!(set.jwks().unwrap().keys.len(), 1);
+    }
+
+    #[test]
+    fn every_algorithm_makes_a_key_that_signs() {
+        for algorithm in [
+            SigningAlgorithm::ES256,
+            SigningAlgorithm::RS256,
+            SigningAlgorithm::EdDSA,
+        ] {
+            let (kid, private_key) = generate(algorithm).unwrap();
+            let key = StoredKey {
+                kid: kid.clone(),
+                algorithm,
+                private_key,
+                signs_from: at(0),
+            };
+            let set = KeySet { keys: vec![key] };
+            let signer = set.signer(at(0)).unwrap().unwrap();
+            assert!(!kid.is_empty() && signer.kid == kid);
+            jsonwebtoken::encode(
+                &jsonwebtoken::Header::new(signer.algorithm),
+                &serde_json::json!({}),
+                &signer.key,
+            )
+            .unwrap();
+        }
+    }
+}

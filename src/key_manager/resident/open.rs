@@ -1,0 +1,261 @@
+//! Opens resident key managers: makes sure of signing keys and certificate, then serves.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Client, ResourceExt, api::PostParams};
+use serde::{Serialize, de::DeserializeOwned};
+use url::Url;
+
+use super::{
+    certificate::{self, OwnCertificate},
+    driver::ResidentDriver,
+    http::Issuers,
+    issuer::{Issuer, IssuerSettings},
+    keys::{self, KeySet},
+    server::CurrentCertificate,
+    store::RecordStore,
+};
+use crate::{
+    api::{FIELD_MANAGER, KeyManagerSpec, Limits, ResidentSpec, conditions::Say},
+    clock::Clock,
+    controller::{queue::Name, secrets::COMPONENT_LABEL},
+    entropy::Entropy,
+    key_manager::{Drivers, Endpoints, Opened},
+    plan::{hints, identity},
+};
+
+const DEFAULT_TOKEN_LIFETIME: i64 = 3600;
+const ENTRY: &str = "value";
+
+/// Everything that the resident key managers of one process share.
+pub struct ResidentKeyManagers {
+    /// The records.
+    pub store: Arc<RecordStore>,
+    /// The issuers that are served.
+    pub issuers: Issuers,
+    /// The server's certificate.
+    pub certificate: CurrentCertificate,
+    /// Where workloads reach the server: the URL of the operator's Service.
+    pub service_url: Url,
+    /// Further names that the server's own certificate is for.
+    pub names: Vec<String>,
+    /// The time.
+    pub clock: Clock,
+    /// Random values.
+    pub entropy: Entropy,
+    /// The API server.
+    pub client: Client,
+    /// Where the operator's own Secrets are.
+    pub namespace: String,
+}
+
+impl std::fmt::Debug for ResidentKeyManagers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResidentKeyManagers")
+            .field("service_url", &self.service_url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Drivers for ResidentKeyManagers {
+    async fn resident(&self, name: &str, spec: &ResidentSpec, _limits: Option<&Limits>) -> Result<Opened, Say> {
+        let now = self.clock.now();
+        let issuer_url = spec
+            .issuer
+            .clone()
+            .unwrap_or_else(|| format!("{}/{name}", self.service_url.as_str().trim_end_matches('/')));
+        let (ca, certificate_until) = self.certificate(name, spec, &issuer_url, now).await?;
+        let algorithm = spec.signing_algorithm.unwrap_or_default();
+        let keys = format!("appkeys-signing-keys-{}", identity::short_hash(&["signing-keys", name]));
+        let keys: KeySet = self
+            .ensure(&keys, "resident-signing-keys", |before: Option<&KeySet>| {
+                let before = before.cloned().unwrap_or_default();
+                before
+                    .rotated(algorithm, now, || keys::generate(algorithm))
+                    .map_err(|error| error.to_string())
+            })
+            .await?;
+        let again = keys.next_change(now).min(certificate_until);
+        let endpoint = |path: &str| format!("{}{path}", issuer_url.trim_end_matches('/'));
+        let settings = IssuerSettings {
+            name: name.to_owned(),
+            default_audience: spec.default_audience.clone().unwrap_or_else(|| issuer_url.clone()),
+            access_token_lifetime: spec
+                .access_token_lifetime
+                .map_or(DEFAULT_TOKEN_LIFETIME, crate::api::Duration::as_secs),
+            endpoints: Endpoints {
+                token: endpoint("/token"),
+                jwks: Some(endpoint("/jwks")),
+                issuer: issuer_url.clone(),
+                ca,
+                ..Endpoints::default()
+            },
+        };
+        let issuer = Issuer::new(
+            settings,
+            self.store.clone(),
+            keys,
+            self.clock.clone(),
+            self.entropy.clone(),
+        );
+        let issuer = Arc::new(issuer.map_err(|error| invalid(format!("the signing keys are damaged: {error}")))?);
+        self.issuers.put(issuer.clone());
+        self.store.synced().await;
+        let driver = ResidentDriver::new(issuer, self.store.clone(), self.clock.clone());
+        Ok(Opened {
+            driver: Arc::new(driver),
+            look_again: Some(again),
+        })
+    }
+
+    async fn namespaced(&self, name: &Name, _spec: &KeyManagerSpec) -> Result<Opened, Say> {
+        Err(invalid(format!(
+            "KeyManager {name} names no kind of key manager that a namespace can have"
+        )))
+    }
+}
+
+impl ResidentKeyManagers {
+    /// The CA that workloads check the server with, and when the certificate is to be looked at again.
+    async fn certificate(
+        &self,
+        name: &str,
+        spec: &ResidentSpec,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Result<(Option<String>, Timestamp), Say> {
+        if let Some(given) = &spec.certificate_secret_ref {
+            return self.given_certificate(&given.name, now).await;
+        }
+        let mut names: Vec<_> = self.names.clone();
+        for url in [Some(self.service_url.clone()), Url::parse(issuer).ok()]
+            .into_iter()
+            .flatten()
+        {
+            names.extend(url.host_str().map(str::to_owned));
+        }
+        names.sort();
+        names.dedup();
+        let own: OwnCertificate = self
+            .ensure(
+                "appkeys-resident-certificate",
+                "resident-certificate",
+                |before: Option<&OwnCertificate>| {
+                    OwnCertificate::renewed(before, &names, now).map_err(|error| error.to_string())
+                },
+            )
+            .await?;
+        let (certified, _) = certificate::certified_key(&own.certificate, &own.key, now)
+            .map_err(|error| invalid(format!("ClusterKeyManager {name}: {error}")))?;
+        self.certificate.set(certified);
+        Ok((Some(own.ca.clone()), own.renew_at()))
+    }
+
+    async fn given_certificate(&self, name: &str, now: Timestamp) -> Result<(Option<String>, Timestamp), Say> {
+        let secret = self.secrets().get_opt(name).await.map_err(|error| api(&error))?;
+        let place = format!("Secret {name} in namespace {}", self.namespace);
+        let secret =
+            secret.ok_or_else(|| invalid(format!("{place} does not exist: create it as kubernetes.io/tls")))?;
+        let data = secret.data.unwrap_or_default();
+        let text = |entry: &str| {
+            data.get(entry)
+                .and_then(|value| String::from_utf8(value.0.clone()).ok())
+        };
+        let (Some(chain), Some(key)) = (text("tls.crt"), text("tls.key")) else {
+            return Err(invalid(format!("{place} has no entries tls.crt and tls.key")));
+        };
+        let (certified, ends) = certificate::certified_key(&chain, &key.into(), now)
+            .map_err(|error| invalid(format!("{place}: {error}")))?;
+        self.certificate.set(certified);
+        Ok((text("ca.crt"), ends))
+    }
+
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A value that is kept in a Secret of its own, made or renewed by `next` where that says so. Guarded: of two writers one reads again.
+    async fn ensure<T>(
+        &self,
+        name: &str,
+        component: &str,
+        next: impl Fn(Option<&T>) -> Result<Option<T>, String>,
+    ) -> Result<T, Say>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        for _ in 0..5 {
+            let stored = self.secrets().get_opt(name).await.map_err(|error| api(&error))?;
+            let entry = stored
+                .as_ref()
+                .and_then(|secret| secret.data.as_ref())
+                .and_then(|data| data.get(ENTRY));
+            let before: Option<T> = match entry {
+                Some(json) => Some(serde_json::from_slice(&json.0).map_err(|_| {
+                    invalid(format!(
+                        "Secret {name} in namespace {} cannot be read: restore it, or delete it to have it made anew",
+                        self.namespace
+                    ))
+                })?),
+                None => None,
+            };
+            let Some(value) = next(before.as_ref()).map_err(|error| invalid(error.clone()))? else {
+                if let Some(before) = before {
+                    return Ok(before);
+                }
+                continue;
+            };
+            let json = serde_json::to_vec(&value).map_err(|error| invalid(error.to_string()))?;
+            let labels = [
+                (hints::MANAGED_BY_LABEL, hints::MANAGED_BY),
+                (COMPONENT_LABEL, component),
+            ];
+            let secret = Secret {
+                metadata: ObjectMeta {
+                    name: Some(name.to_owned()),
+                    namespace: Some(self.namespace.clone()),
+                    labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+                    resource_version: stored.as_ref().and_then(ResourceExt::resource_version),
+                    ..ObjectMeta::default()
+                },
+                type_: Some(format!("appkeys.dev/{component}")),
+                data: Some([(ENTRY.to_owned(), ByteString(json))].into()),
+                ..Secret::default()
+            };
+            let params = PostParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            let written = match stored {
+                None => self.secrets().create(&params, &secret).await,
+                Some(_) => self.secrets().replace(name, &params, &secret).await,
+            };
+            match written {
+                Ok(_) => return Ok(value),
+                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {}
+                Err(error) => return Err(api(&error)),
+            }
+        }
+        Err(Say::no(
+            "Ready",
+            "Unreachable",
+            format!("Secret {name} changes all the time: is another operator at work?"),
+        ))
+    }
+}
+
+fn invalid(message: String) -> Say {
+    Say::no("Ready", "InvalidConfiguration", message)
+}
+
+fn api(error: &kube::Error) -> Say {
+    let text = match error {
+        kube::Error::Api(status) => status.message.clone(),
+        _ => "no answer from the API server".to_owned(),
+    };
+    Say::no("Ready", "Unreachable", text)
+}

@@ -1,0 +1,198 @@
+//! Wires the operator together: client, leadership, resident key managers, controllers, endpoints, shutdown.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use k8s_openapi::{
+    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{Api, Client, Config, ResourceExt as _, client::ClientBuilder};
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    admin, api,
+    clock::Clock,
+    controller::{self, Settings},
+    entropy::Entropy,
+    guard::WriteGuard,
+    key_manager::resident::{
+        ResidentKeyManagers, http::Issuers, server, server::CurrentCertificate, store::RecordStore,
+    },
+    leader::{self, LeaderConfig, Leadership},
+    metrics::Metrics,
+};
+
+/// How `appkeys run` is to run.
+#[derive(Clone, Debug)]
+pub struct OperatorConfig {
+    /// The id of this cluster; absent: the uid of namespace kube-system.
+    pub cluster_id: Option<String>,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Who this process is.
+    pub identity: String,
+    /// Where the resident key manager listens.
+    pub resident_address: SocketAddr,
+    /// Where workloads reach the resident key manager.
+    pub resident_url: Url,
+    /// Where `/livez`, `/readyz` and `/metrics` listen.
+    pub admin_address: SocketAddr,
+    /// How long a leader's claim lasts without renewal.
+    pub lease_duration: Duration,
+}
+
+/// Runs until `shutdown`.
+///
+/// # Errors
+/// What stands against a start, with the mend.
+pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let request_timeout = (config.lease_duration / 5).max(Duration::from_secs(1));
+    let leadership = Leadership::default();
+    let plain = client(kube.clone(), None)?;
+    let guarded = client(kube, Some(WriteGuard(leadership.clone())))?;
+    let clock = Clock::system();
+    let entropy = Entropy::system();
+    let metrics = Arc::new(Metrics::default());
+    let cluster_id = match &config.cluster_id {
+        Some(id) => id.clone(),
+        None => uid_of_kube_system(&plain).await?,
+    };
+    let resident = TcpListener::bind(config.resident_address)
+        .await
+        .with_context(|| format!("listen on {} (--resident-address)", config.resident_address))?;
+    let admin = TcpListener::bind(config.admin_address)
+        .await
+        .with_context(|| format!("listen on {} (--admin-address)", config.admin_address))?;
+    let store = Arc::new(RecordStore::new(guarded.clone(), &config.namespace));
+    let (issuers, certificate) = (Issuers::default(), CurrentCertificate::default());
+    let drivers = Arc::new(ResidentKeyManagers {
+        store: store.clone(),
+        issuers: issuers.clone(),
+        certificate: certificate.clone(),
+        service_url: config.resident_url.clone(),
+        names: vec!["localhost".to_owned()],
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        client: guarded.clone(),
+        namespace: config.namespace.clone(),
+    });
+    let ready = {
+        let store = store.clone();
+        Arc::new(move || {
+            if store.is_synced() {
+                Ok(())
+            } else {
+                Err("client records are not read yet")
+            }
+        })
+    };
+    let lead_until = CancellationToken::new();
+    let lease = LeaderConfig {
+        namespace: config.namespace.clone(),
+        name: "appkeys".to_owned(),
+        identity: config.identity.clone(),
+        duration: config.lease_duration,
+        renew_every: config.lease_duration / 5,
+        request_timeout,
+    };
+    let leader = tokio::spawn(leader::run(
+        plain.clone(),
+        lease,
+        clock.clone(),
+        leadership.clone(),
+        lead_until.clone(),
+    ));
+    let admin = tokio::spawn(admin::serve(admin, ready, metrics.clone(), shutdown.clone()));
+    let server = tokio::spawn(server::serve(resident, issuers, certificate, shutdown.clone()));
+    let records = tokio::spawn(async move { store.run().await });
+    let settings = Settings {
+        cluster_id,
+        operator_namespace: config.namespace.clone(),
+    };
+    tracing::info!(cluster_id = settings.cluster_id, identity = config.identity, "started");
+    let controllers = async {
+        loop {
+            crds_served(&plain).await;
+            let claim = leadership.acquired().await;
+            metrics.leader.set(1);
+            tracing::info!(epoch = claim.epoch, "leading");
+            // Calls of the holder before may still be under way for one request's time.
+            sleep(if claim.epoch == 0 {
+                Duration::ZERO
+            } else {
+                request_timeout
+            })
+            .await;
+            let ctx = controller::Context::new(
+                guarded.clone(),
+                settings.clone(),
+                clock.clone(),
+                entropy.clone(),
+                drivers.clone(),
+            );
+            tokio::select! {
+                () = controller::run(Arc::new(ctx)) => {}
+                () = leadership.lost() => tracing::warn!("not leading any more"),
+            }
+            metrics.leader.set(0);
+        }
+    };
+    tokio::select! {
+        () = controllers => {}
+        () = shutdown.cancelled() => {}
+    }
+    tracing::info!("stopping");
+    lead_until.cancel();
+    leader.await.context("stop leading")?;
+    records.abort();
+    drop(admin.await);
+    server.await.context("stop the resident key manager's server")??;
+    Ok(())
+}
+
+fn client(config: Config, guard: Option<WriteGuard>) -> anyhow::Result<Client> {
+    // The work queue tries again; a retry below it would hide a call from the lease and from the counts.
+    let mut config = config;
+    config.default_retry = false;
+    let builder = ClientBuilder::try_from(config).context("build the Kubernetes client")?;
+    Ok(match guard {
+        Some(guard) => builder.with_layer(&guard).build(),
+        None => builder.build(),
+    })
+}
+
+async fn uid_of_kube_system(client: &Client) -> anyhow::Result<String> {
+    let namespace = Api::<Namespace>::all(client.clone()).get("kube-system").await;
+    let namespace = namespace.context("read namespace kube-system for the cluster id (or give --cluster-id)")?;
+    namespace
+        .uid()
+        .context("namespace kube-system has no uid: give --cluster-id")
+}
+
+/// Waits until the custom resources are served; says once what is missing.
+async fn crds_served(client: &Client) {
+    let mut said = false;
+    let crds = Api::<CustomResourceDefinition>::all(client.clone());
+    loop {
+        let mut missing = vec![];
+        for crd in api::all_crds() {
+            let found = crds.get_metadata_opt(&crd.name_any()).await;
+            if !matches!(found, Ok(Some(_))) {
+                missing.push(crd.name_any());
+            }
+        }
+        if missing.is_empty() {
+            return;
+        }
+        if !said {
+            tracing::error!(
+                missing = missing.join(", "),
+                "custom resources are missing: run `appkeys crds | kubectl apply -f -`; waiting"
+            );
+            said = true;
+        }
+        sleep(Duration::from_secs(2)).await;
+    }
+}

@@ -1,0 +1,98 @@
+//! Logs: JSON or text, with other crates' levels capped in code so that no filter makes them print bodies or headers.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterFn, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
+};
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The most that other crates may say. `kube_client` logs whole bodies of answers that it cannot read at WARN.
+const CAPS: [(&str, LevelFilter); 5] = [
+    ("appkeys", LevelFilter::TRACE),
+    ("kube_client", LevelFilter::ERROR),
+    ("kube_runtime", LevelFilter::WARN),
+    ("rustls", LevelFilter::WARN),
+    ("", LevelFilter::INFO),
+];
+
+/// A subscriber that writes to `writer` what `filter` and the caps both let through.
+///
+/// # Errors
+/// The filter cannot be read.
+pub fn subscriber<W>(
+    filter: &str,
+    format: LogFormat,
+    writer: W,
+) -> anyhow::Result<Box<dyn tracing::Subscriber + Send + Sync>>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter)?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let registry = tracing_subscriber::registry().with(filter);
+    Ok(match format {
+        LogFormat::Text => Box::new(registry.with(layer.with_filter(caps()))),
+        LogFormat::Json => Box::new(registry.with(layer.json().flatten_event(true).with_filter(caps()))),
+    })
+}
+
+fn caps() -> FilterFn {
+    filter_fn(|metadata| {
+        let target = metadata.target();
+        let of = |name: &str| {
+            target
+                .strip_prefix(name)
+                .is_some_and(|rest| name.is_empty() || rest.is_empty() || rest.starts_with("::"))
+        };
+        CAPS.iter()
+            .find(|(name, _)| of(name))
+            .is_some_and(|(_, cap)| *metadata.level() <= *cap)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn other_crates_stay_capped_at_trace() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = subscriber("trace", LogFormat::Json, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "kube_client::client", "BODY");
+            tracing::debug!(target: "hyper::proto", "BODY");
+            tracing::debug!(target: "rustls::conn", "BODY");
+            tracing::trace!(target: "appkeys::controller", "step");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("step") && !text.contains("BODY"), "{text}");
+    }
+}
