@@ -1,1 +1,5 @@
+//! The one test binary.
 
+mod support; // what several tests need: a cluster, the operator as a process, a workload
+
+mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works
