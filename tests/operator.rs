@@ -24,7 +24,10 @@ async fn team(cluster: &Cluster, namespace: &str) {
 #[tokio::test]
 async fn the_examples_become_ready_and_their_tokens_are_valid() {
     let cluster = Cluster::shared().await;
-    cluster.plane.kubectl(&["apply", "-f", &repository("examples")]).unwrap();
+    cluster
+        .plane
+        .kubectl(&["apply", "-f", &repository("examples")])
+        .unwrap();
     let ready = cluster.ready("team-a", "shop-production").await;
     let secret = cluster.secret("team-a", "shop-production").await;
     assert_eq!(ready.status.unwrap().client_id.as_ref(), Some(&secret["client-id"]));
@@ -35,8 +38,14 @@ async fn the_examples_become_ready_and_their_tokens_are_valid() {
     let tokens = cluster.secret("team-a", "shop-credentials-tokens").await;
     let secret = cluster.secret("team-a", "shop-credentials").await;
     assert_eq!(secret["CLIENT_ID"], secret["client-id"]);
-    let jwks: jsonwebtoken::jwk::JwkSet =
-        http_client(&secret).get(&secret["jwks-uri"]).send().await.unwrap().json().await.unwrap();
+    let jwks: jsonwebtoken::jwk::JwkSet = http_client(&secret)
+        .get(&secret["jwks-uri"])
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     let header = jsonwebtoken::decode_header(&tokens["orders.access-token"]).unwrap();
     assert_eq!(header.typ.as_deref(), Some("at+jwt"));
     let jwk = jwks.find(&header.kid.unwrap()).unwrap();
@@ -44,7 +53,9 @@ async fn the_examples_become_ready_and_their_tokens_are_valid() {
     validation.set_audience(&[&secret["issuer-uri"]]);
     validation.set_issuer(&[&secret["issuer-uri"]]);
     let key = jsonwebtoken::DecodingKey::from_jwk(jwk).unwrap();
-    let claims = jsonwebtoken::decode::<serde_json::Value>(&tokens["orders.access-token"], &key, &validation).unwrap().claims;
+    let claims = jsonwebtoken::decode::<serde_json::Value>(&tokens["orders.access-token"], &key, &validation)
+        .unwrap()
+        .claims;
     assert_eq!(claims["scope"], "orders:read");
     assert_eq!(claims["environment"], "Sandbox");
 }
@@ -53,12 +64,25 @@ async fn the_examples_become_ready_and_their_tokens_are_valid() {
 async fn a_rotation_keeps_the_old_secret_through_the_overlap_and_no_longer() {
     let cluster = Cluster::shared().await;
     team(&cluster, "rotation").await;
-    cluster.apply(&key("rotation", "k", json!({"rotation": {"overlap": "3s", "trigger": "one"}})));
+    cluster.apply(&key(
+        "rotation",
+        "k",
+        json!({"rotation": {"overlap": "3s", "trigger": "one"}}),
+    ));
     cluster.ready("rotation", "k").await;
     let old = cluster.secret("rotation", "k").await;
-    cluster.apply(&key("rotation", "k", json!({"rotation": {"overlap": "3s", "trigger": "two"}})));
-    let version = |wanted| move |key: &appkeys::api::ApplicationKey| {
-        key.status.as_ref().and_then(|s| s.credential.as_ref()).is_some_and(|c| c.version == wanted)
+    cluster.apply(&key(
+        "rotation",
+        "k",
+        json!({"rotation": {"overlap": "3s", "trigger": "two"}}),
+    ));
+    let version = |wanted| {
+        move |key: &appkeys::api::ApplicationKey| {
+            key.status
+                .as_ref()
+                .and_then(|s| s.credential.as_ref())
+                .is_some_and(|c| c.version == wanted)
+        }
     };
     cluster.key_until("rotation", "k", version(2)).await;
     let new = cluster.secret("rotation", "k").await;
@@ -66,10 +90,19 @@ async fn a_rotation_keeps_the_old_secret_through_the_overlap_and_no_longer() {
     assert_eq!(old["client-id"], new["client-id"]);
     assert_eq!(token(&new, &[]).await.0, 200);
     let drained = |key: &appkeys::api::ApplicationKey| {
-        key.status.as_ref().and_then(|s| s.credential.as_ref()).is_some_and(|c| c.phase == appkeys::api::application_key::Phase::Idle)
+        key.status
+            .as_ref()
+            .and_then(|s| s.credential.as_ref())
+            .is_some_and(|c| c.phase == appkeys::api::application_key::Phase::Idle)
     };
     cluster.key_until("rotation", "k", drained).await;
-    assert_eq!(token(&old, &[]).await, (401, json!({"error": "invalid_client", "error_description": "unknown client or wrong secret"})));
+    assert_eq!(
+        token(&old, &[]).await,
+        (
+            401,
+            json!({"error": "invalid_client", "error_description": "unknown client or wrong secret"})
+        )
+    );
     assert_eq!(token(&new, &[]).await.0, 200);
 }
 
@@ -81,10 +114,22 @@ async fn deletion_takes_the_client_and_the_secret_along() {
     cluster.ready("deletion", "k").await;
     let secret = cluster.secret("deletion", "k").await;
     assert_eq!(token(&secret, &[]).await.0, 200);
-    cluster.plane.kubectl(&["-n", "deletion", "delete", "akey", "k", "--timeout=60s"]).unwrap();
+    cluster
+        .plane
+        .kubectl(&["-n", "deletion", "delete", "akey", "k", "--timeout=60s"])
+        .unwrap();
     assert_eq!(token(&secret, &[]).await.0, 401);
-    assert_eq!(cluster.plane.kubectl(&["-n", "deletion", "get", "secrets", "-o", "name"]).unwrap(), "");
-    cluster.plane.kubectl(&["delete", "namespace", "deletion", "--timeout=60s"]).unwrap();
+    assert_eq!(
+        cluster
+            .plane
+            .kubectl(&["-n", "deletion", "get", "secrets", "-o", "name"])
+            .unwrap(),
+        ""
+    );
+    cluster
+        .plane
+        .kubectl(&["delete", "namespace", "deletion", "--timeout=60s"])
+        .unwrap();
 }
 
 #[tokio::test]
@@ -92,15 +137,24 @@ async fn what_no_rule_grants_is_refused_and_heals_when_the_spec_asks_for_less() 
     let cluster = Cluster::shared().await;
     team(&cluster, "denied").await;
     cluster.apply(&key("denied", "k", json!({"scopes": ["orders:read"]})));
-    let reason = |wanted: &'static str| move |key: &appkeys::api::ApplicationKey| {
-        key.status.as_ref().is_some_and(|s| appkeys::api::conditions::reason(&s.conditions, "Ready") == Some(wanted))
+    let reason = |wanted: &'static str| {
+        move |key: &appkeys::api::ApplicationKey| {
+            key.status
+                .as_ref()
+                .is_some_and(|s| appkeys::api::conditions::reason(&s.conditions, "Ready") == Some(wanted))
+        }
     };
     cluster.key_until("denied", "k", reason("AccessDenied")).await;
     cluster.apply(&key("denied", "k", json!({"scopes": null})));
     cluster.ready("denied", "k").await;
     cluster.apply(&key("denied", "other", json!({"applicationRef": {"name": "missing"}})));
-    cluster.key_until("denied", "other", reason("ApplicationNotFound")).await;
-    cluster.plane.kubectl(&["-n", "denied", "create", "secret", "generic", "taken"]).unwrap();
+    cluster
+        .key_until("denied", "other", reason("ApplicationNotFound"))
+        .await;
+    cluster
+        .plane
+        .kubectl(&["-n", "denied", "create", "secret", "generic", "taken"])
+        .unwrap();
     cluster.apply(&key("denied", "third", json!({"secret": {"name": "taken"}})));
     cluster.key_until("denied", "third", reason("SecretConflict")).await;
 }

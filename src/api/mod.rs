@@ -4,6 +4,7 @@
 //! schema can express are CEL rules beside the field; what depends on other objects is a condition.
 
 #![expect(unreachable_pub, reason = "KubeSchema derives a shadow struct inside a function")]
+#![expect(clippy::duplicated_attributes, reason = "each printcolumn names its own type")]
 
 pub mod access;
 pub mod application;

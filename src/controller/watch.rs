@@ -54,7 +54,7 @@ async fn follow<K>(
                     delete(gone);
                 }
                 if let Some(synced) = synced.take() {
-                    drop(synced.send(()));
+                    let _ = synced.send(());
                 }
             }
             Ok(Some(Event::Apply(object))) => apply(object),

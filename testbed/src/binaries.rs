@@ -15,7 +15,10 @@ pub const VERSION: &str = "v1.36.3";
 const COMMANDS: [(&str, &str); 4] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    (
+        "kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+    ),
     ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
@@ -26,7 +29,10 @@ pub fn cache() -> PathBuf {
 
 /// The repository that this test bed belongs to.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 /// The folder with `etcd`, `kube-apiserver`, `kube-controller-manager` and `kubectl`; builds what is missing.
@@ -53,7 +59,9 @@ pub fn kubernetes() -> anyhow::Result<PathBuf> {
 }
 
 fn build(folder: &Path, name: &str, package: &str) -> anyhow::Result<()> {
-    eprintln!("test bed: building {name} {VERSION} from Go modules (the API server takes 3 to 5 minutes on two cores, the others less)");
+    eprintln!(
+        "test bed: building {name} {VERSION} from Go modules (the API server takes 3 to 5 minutes on two cores, the others less)"
+    );
     let start = Instant::now();
     let made = folder.join(format!(".{name}.new"));
     // Without its version the API server says v0.0.0, and clients balk.

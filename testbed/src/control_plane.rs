@@ -40,7 +40,9 @@ impl ControlPlane {
     /// # Errors
     /// The binaries cannot be built, or a server does not come up; the text has its last lines.
     pub async fn start() -> anyhow::Result<Self> {
-        let binaries = tokio::task::spawn_blocking(binaries::kubernetes).await.context("build Kubernetes")??;
+        let binaries = tokio::task::spawn_blocking(binaries::kubernetes)
+            .await
+            .context("build Kubernetes")??;
         let mut tries = 0;
         loop {
             // A port that was free may be taken by somebody else before the server has it.
@@ -53,18 +55,29 @@ impl ControlPlane {
     }
 
     async fn try_start(binaries: &Path) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("appkeys-control-plane-").tempdir().context("make a folder")?;
+        let folder = tempfile::Builder::new()
+            .prefix("appkeys-control-plane-")
+            .tempdir()
+            .context("make a folder")?;
         let path = |name: &str| folder.path().join(name);
         let [etcd_port, peer_port, api_port, manager_port] = free_ports()?;
         let token = uuid::Uuid::new_v4().simple().to_string();
-        fs::write(path("tokens.csv"), format!("{token},admin,admin,\"system:masters\"\n")).context("write the token")?;
+        fs::write(path("tokens.csv"), format!("{token},admin,admin,\"system:masters\"\n"))
+            .context("write the token")?;
         let key = rcgen::KeyPair::generate().context("make the service-account key")?;
         fs::write(path("sa.key"), key.serialize_pem()).context("write the service-account key")?;
         fs::write(path("sa.pub"), key.public_key_pem()).context("write the service-account key")?;
         let kubeconfig = path("kubeconfig");
-        fs::write(&kubeconfig, kubeconfig_text(api_port, &path("certs/apiserver.crt"), &token)).context("write the kubeconfig")?;
+        fs::write(
+            &kubeconfig,
+            kubeconfig_text(api_port, &path("certs/apiserver.crt"), &token),
+        )
+        .context("write the kubeconfig")?;
 
-        let (client_url, peer_url) = (format!("http://127.0.0.1:{etcd_port}"), format!("http://127.0.0.1:{peer_port}"));
+        let (client_url, peer_url) = (
+            format!("http://127.0.0.1:{etcd_port}"),
+            format!("http://127.0.0.1:{peer_port}"),
+        );
         let mut etcd = Command::new(binaries.join("etcd"));
         etcd.arg("--data-dir").arg(path("etcd")).args([
             "--unsafe-no-fsync",
@@ -102,8 +115,14 @@ impl ControlPlane {
                 "--disable-admission-plugins=ServiceAccount",
             ]);
         let api_server = Server::start(api_server, folder.path(), "kube-apiserver")?;
-        let mut cluster =
-            Self { controller_manager: None, api_server, etcd, kubeconfig, binaries: binaries.to_owned(), folder };
+        let mut cluster = Self {
+            controller_manager: None,
+            api_server,
+            etcd,
+            kubeconfig,
+            binaries: binaries.to_owned(),
+            folder,
+        };
         cluster.ready().await?;
         let mut manager = Command::new(binaries.join("kube-controller-manager"));
         manager
@@ -111,9 +130,18 @@ impl ControlPlane {
             .arg(&cluster.kubeconfig)
             .arg("--service-account-private-key-file")
             .arg(cluster.folder.path().join("sa.key"))
-            .args(["--use-service-account-credentials", "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port"])
+            .args([
+                "--use-service-account-credentials",
+                "--leader-elect=false",
+                "--bind-address=127.0.0.1",
+                "--secure-port",
+            ])
             .arg(manager_port.to_string());
-        cluster.controller_manager = Some(Server::start(manager, cluster.folder.path(), "kube-controller-manager")?);
+        cluster.controller_manager = Some(Server::start(
+            manager,
+            cluster.folder.path(),
+            "kube-controller-manager",
+        )?);
         Ok(cluster)
     }
 
@@ -133,7 +161,11 @@ impl ControlPlane {
                 }
             }
             if start.elapsed() > START_LIMIT {
-                bail!("kube-apiserver is not ready after {} s: {}", START_LIMIT.as_secs(), self.api_server.last_lines());
+                bail!(
+                    "kube-apiserver is not ready after {} s: {}",
+                    START_LIMIT.as_secs(),
+                    self.api_server.last_lines()
+                );
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -155,7 +187,9 @@ impl ControlPlane {
     /// The kubeconfig cannot be read.
     pub async fn config(&self) -> anyhow::Result<kube::Config> {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).context("read the kubeconfig")?;
-        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.context("read the kubeconfig")
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .context("read the kubeconfig")
     }
 
     /// The kubeconfig file.
@@ -180,7 +214,11 @@ impl ControlPlane {
             .output()
             .context("run kubectl")?;
         if !output.status.success() {
-            bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "kubectl {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -37,8 +37,17 @@ impl Cluster {
         let plane = ControlPlane::start().await.unwrap();
         let [resident_port, admin_port] = free_ports().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let cluster = Self { plane, operator: None.into(), resident_port, admin_port, folder };
-        cluster.plane.kubectl(&["apply", "--server-side", "-f", &repository("crds")]).unwrap();
+        let cluster = Self {
+            plane,
+            operator: None.into(),
+            resident_port,
+            admin_port,
+            folder,
+        };
+        cluster
+            .plane
+            .kubectl(&["apply", "--server-side", "-f", &repository("crds")])
+            .unwrap();
         let crds = ["applications", "applicationkeys", "keymanagers", "clusterkeymanagers"];
         let crds = crds.map(|name| format!("crd/{name}.appkeys.dev"));
         let mut wait = vec!["wait", "--for=condition=Established", "--timeout=60s"];
@@ -57,7 +66,10 @@ impl Cluster {
             return cluster;
         }
         let cluster = Arc::new(Self::start().await);
-        cluster.plane.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]).unwrap();
+        cluster
+            .plane
+            .kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")])
+            .unwrap();
         *shared = Arc::downgrade(&cluster);
         cluster
     }
@@ -75,7 +87,11 @@ impl Cluster {
     /// Starts the operator with further flags.
     pub(crate) fn run_with(&self, flags: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_appkeys"));
-        command.env("KUBECONFIG", self.plane.kubeconfig()).args(["run", "--lease-seconds=5", "--log=appkeys=debug,info"]);
+        command.env("KUBECONFIG", self.plane.kubeconfig()).args([
+            "run",
+            "--lease-seconds=5",
+            "--log=appkeys=debug,info",
+        ]);
         command.arg(format!("--resident-address=127.0.0.1:{}", self.resident_port));
         command.arg(format!("--resident-url=https://localhost:{}", self.resident_port));
         command.arg(format!("--admin-address=127.0.0.1:{}", self.admin_port));
@@ -92,23 +108,39 @@ impl Cluster {
     /// Makes a namespace.
     pub(crate) async fn namespace(&self, name: &str) {
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-        Api::<Namespace>::all(self.client().await).create(&PostParams::default(), &namespace).await.unwrap();
+        Api::<Namespace>::all(self.client().await)
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
     }
 
     /// Applies objects.
     pub(crate) fn apply(&self, objects: &serde_json::Value) {
         let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
         std::fs::write(file.path(), objects.to_string()).unwrap();
-        self.plane.kubectl(&["apply", "-f", file.path().to_str().unwrap()]).unwrap();
+        self.plane
+            .kubectl(&["apply", "-f", file.path().to_str().unwrap()])
+            .unwrap();
     }
 
     /// Waits until `key` is as `good` says.
-    pub(crate) async fn key_until(&self, namespace: &str, key: &str, good: impl Fn(&ApplicationKey) -> bool) -> ApplicationKey {
+    pub(crate) async fn key_until(
+        &self,
+        namespace: &str,
+        key: &str,
+        good: impl Fn(&ApplicationKey) -> bool,
+    ) -> ApplicationKey {
         let api = Api::<ApplicationKey>::namespaced(self.client().await, namespace);
-        let wait = kube::runtime::wait::await_condition(api.clone(), key, |key: Option<&ApplicationKey>| key.is_some_and(&good));
+        let wait = kube::runtime::wait::await_condition(api.clone(), key, |key: Option<&ApplicationKey>| {
+            key.is_some_and(&good)
+        });
         match tokio::time::timeout(LIMIT, wait).await {
             Ok(found) => found.unwrap().unwrap(),
-            Err(_) => panic!("{namespace}/{key} is {:#?}\n{}", api.get(key).await, self.operator_output()),
+            Err(_) => panic!(
+                "{namespace}/{key} is {:#?}\n{}",
+                api.get(key).await,
+                self.operator_output()
+            ),
         }
     }
 
@@ -119,13 +151,26 @@ impl Cluster {
 
     /// The entries of a Secret.
     pub(crate) async fn secret(&self, namespace: &str, name: &str) -> BTreeMap<String, String> {
-        let secret = Api::<Secret>::namespaced(self.client().await, namespace).get(name).await.unwrap();
-        secret.data.into_iter().flatten().map(|(name, value)| (name, String::from_utf8(value.0).unwrap())).collect()
+        let secret = Api::<Secret>::namespaced(self.client().await, namespace)
+            .get(name)
+            .await
+            .unwrap();
+        secret
+            .data
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name, String::from_utf8(value.0).unwrap()))
+            .collect()
     }
 
     /// What the operator logged.
     pub(crate) fn operator_output(&self) -> String {
-        self.operator.lock().unwrap().as_ref().map(Server::output).unwrap_or_default()
+        self.operator
+            .lock()
+            .unwrap()
+            .as_ref()
+            .map(Server::output)
+            .unwrap_or_default()
     }
 }
 
@@ -152,7 +197,9 @@ pub(crate) fn provider() {
 pub(crate) async fn token(secret: &BTreeMap<String, String>, form: &[(&str, &str)]) -> (u16, serde_json::Value) {
     let mut form = form.to_vec();
     form.push(("grant_type", "client_credentials"));
-    let request = http_client(secret).post(&secret["token-uri"]).basic_auth(&secret["client-id"], Some(&secret["client-secret"]));
+    let request = http_client(secret)
+        .post(&secret["token-uri"])
+        .basic_auth(&secret["client-id"], Some(&secret["client-secret"]));
     let response = request.form(&form).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }

@@ -3,6 +3,7 @@
 //! A new key is published for a while before it signs, so that no consumer meets a token whose key it cannot have seen;
 //! an old one stays published until the last token that it signed has ended.
 
+use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{
     Algorithm, EncodingKey,
@@ -160,7 +161,12 @@ impl KeySet {
 pub fn generate(algorithm: SigningAlgorithm) -> Result<(String, SecretString), KeyError> {
     let pair = match algorithm {
         SigningAlgorithm::ES256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?,
-        SigningAlgorithm::EdDSA => KeyPair::generate_for(&rcgen::PKCS_ED25519)?,
+        SigningAlgorithm::EdDSA => {
+            // With the public key inside (RFC 5958), which the signer asks for.
+            let pkcs8 =
+                Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| rcgen::Error::RingUnspecified)?;
+            KeyPair::try_from(pkcs8.as_ref())?
+        }
         SigningAlgorithm::RS256 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)?,
     };
     let private_key = SecretString::from(pair.serialize_pem());
