@@ -3,7 +3,7 @@
 use std::{
     io::{IsTerminal as _, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -79,7 +79,7 @@ pub struct RunArgs {
 pub fn main(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run(args) => run(*args),
-        Command::Crds { write } => crds(write),
+        Command::Crds { write } => crds(write.as_deref()),
     }
 }
 
@@ -117,7 +117,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
             .context("find the cluster: set KUBECONFIG, or run inside one")?;
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signal(shutdown.clone()));
-        operator::run(kube, config, shutdown).await
+        Box::pin(operator::run(kube, config, shutdown)).await
     })
 }
 
@@ -148,10 +148,10 @@ async fn stop_on_signal(shutdown: CancellationToken) {
     }
 }
 
-fn crds(folder: Option<PathBuf>) -> anyhow::Result<()> {
+fn crds(folder: Option<&Path>) -> anyhow::Result<()> {
     for crd in api::all_crds() {
         let yaml = serde_saphyr::to_string(&crd).context("print a definition as YAML")?;
-        match &folder {
+        match folder {
             Some(folder) => {
                 let file = folder.join(format!("{}.yaml", crd.name_any()));
                 std::fs::create_dir_all(folder)

@@ -213,7 +213,6 @@ async fn round(
                 &Lease {
                     metadata,
                     spec: Some(spec),
-                    ..Lease::default()
                 },
             )
             .await,

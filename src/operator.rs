@@ -112,33 +112,17 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         operator_namespace: config.namespace.clone(),
     };
     tracing::info!(cluster_id = settings.cluster_id, identity = config.identity, "started");
-    let controllers = async {
-        loop {
-            crds_served(&plain).await;
-            let claim = leadership.acquired().await;
-            metrics.leader.set(1);
-            tracing::info!(epoch = claim.epoch, "leading");
-            // Calls of the holder before may still be under way for one request's time.
-            sleep(if claim.epoch == 0 {
-                Duration::ZERO
-            } else {
-                request_timeout
-            })
-            .await;
-            let ctx = controller::Context::new(
-                guarded.clone(),
-                settings.clone(),
-                clock.clone(),
-                entropy.clone(),
-                drivers.clone(),
-            );
-            tokio::select! {
-                () = controller::run(Arc::new(ctx)) => {}
-                () = leadership.lost() => tracing::warn!("not leading any more"),
-            }
-            metrics.leader.set(0);
-        }
+    let build = || {
+        let parts = (
+            guarded.clone(),
+            settings.clone(),
+            clock.clone(),
+            entropy.clone(),
+            drivers.clone(),
+        );
+        controller::Context::new(parts.0, parts.1, parts.2, parts.3, parts.4)
     };
+    let controllers = lead(&plain, &leadership, &metrics, request_timeout, build);
     tokio::select! {
         () = controllers => {}
         () = shutdown.cancelled() => {}
@@ -150,6 +134,34 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     drop(admin.await);
     server.await.context("stop the resident key manager's server")??;
     Ok(())
+}
+
+/// Works while this process leads, again and again.
+async fn lead(
+    client: &Client,
+    leadership: &Leadership,
+    metrics: &Metrics,
+    request_timeout: Duration,
+    build: impl Fn() -> controller::Context,
+) {
+    loop {
+        crds_served(client).await;
+        let claim = leadership.acquired().await;
+        metrics.leader.set(1);
+        tracing::info!(epoch = claim.epoch, "leading");
+        // Calls of the holder before may still be under way for one request's time.
+        sleep(if claim.epoch == 0 {
+            Duration::ZERO
+        } else {
+            request_timeout
+        })
+        .await;
+        tokio::select! {
+            () = controller::run(Arc::new(build())) => {}
+            () = leadership.lost() => tracing::warn!("not leading any more"),
+        }
+        metrics.leader.set(0);
+    }
 }
 
 fn client(config: Config, guard: Option<WriteGuard>) -> anyhow::Result<Client> {

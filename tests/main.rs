@@ -1,6 +1,6 @@
 //! The one test binary.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support; // what several tests need: a cluster, the operator as a process, a workload
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{Cluster, http_client, repository, token};
 
-fn key(namespace: &str, name: &str, spec: serde_json::Value) -> serde_json::Value {
+fn key(namespace: &str, name: &str, spec: &serde_json::Value) -> serde_json::Value {
     let mut all = json!({"applicationRef": {"name": "shop"}, "environment": "Production"});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     json!({
@@ -110,7 +110,7 @@ async fn a_rotation_keeps_the_old_secret_through_the_overlap_and_no_longer() {
 async fn deletion_takes_the_client_and_the_secret_along() {
     let cluster = Cluster::shared().await;
     team(&cluster, "deletion").await;
-    cluster.apply(&key("deletion", "k", json!({"accessTokens": [{"name": "t"}]})));
+    cluster.apply(&key("deletion", "k", &json!({"accessTokens": [{"name": "t"}]})));
     cluster.ready("deletion", "k").await;
     let secret = cluster.secret("deletion", "k").await;
     assert_eq!(token(&secret, &[]).await.0, 200);
@@ -136,7 +136,7 @@ async fn deletion_takes_the_client_and_the_secret_along() {
 async fn what_no_rule_grants_is_refused_and_heals_when_the_spec_asks_for_less() {
     let cluster = Cluster::shared().await;
     team(&cluster, "denied").await;
-    cluster.apply(&key("denied", "k", json!({"scopes": ["orders:read"]})));
+    cluster.apply(&key("denied", "k", &json!({"scopes": ["orders:read"]})));
     let reason = |wanted: &'static str| {
         move |key: &appkeys::api::ApplicationKey| {
             key.status
@@ -145,9 +145,9 @@ async fn what_no_rule_grants_is_refused_and_heals_when_the_spec_asks_for_less() 
         }
     };
     cluster.key_until("denied", "k", reason("AccessDenied")).await;
-    cluster.apply(&key("denied", "k", json!({"scopes": null})));
+    cluster.apply(&key("denied", "k", &json!({"scopes": null})));
     cluster.ready("denied", "k").await;
-    cluster.apply(&key("denied", "other", json!({"applicationRef": {"name": "missing"}})));
+    cluster.apply(&key("denied", "other", &json!({"applicationRef": {"name": "missing"}})));
     cluster
         .key_until("denied", "other", reason("ApplicationNotFound"))
         .await;
@@ -155,6 +155,6 @@ async fn what_no_rule_grants_is_refused_and_heals_when_the_spec_asks_for_less() 
         .plane
         .kubectl(&["-n", "denied", "create", "secret", "generic", "taken"])
         .unwrap();
-    cluster.apply(&key("denied", "third", json!({"secret": {"name": "taken"}})));
+    cluster.apply(&key("denied", "third", &json!({"secret": {"name": "taken"}})));
     cluster.key_until("denied", "third", reason("SecretConflict")).await;
 }

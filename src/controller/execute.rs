@@ -64,13 +64,14 @@ fn text(error: &kube::Error) -> String {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm a step")]
 /// Does one step. `gone` collects the ids of deleted clients.
 pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step, gone: &mut Vec<String>) -> Result<(), Failure> {
     match step {
         Step::AddFinalizer => add_finalizer(ctx, seen).await,
         Step::RemoveFinalizer => remove_finalizer(ctx, seen).await,
         Step::Announce(say) => {
-            let status = status::status(&seen.o, &[say.clone()], ctx.clock.now());
+            let status = status::status(&seen.o, std::slice::from_ref(&say), ctx.clock.now());
             super::report::publish(ctx, &seen.o.key, &say).await;
             write_status(ctx, seen, status).await?;
             seen.o.hand.announced = true;
@@ -400,12 +401,11 @@ async fn store_answer(ctx: &Context, seen: &mut Seen, answer: key_manager::Answe
 }
 
 async fn find(ctx: &Context, seen: &mut Seen, attempt: String) -> Result<(), Failure> {
-    match driver(ctx, seen)?.find(&seen.o.mark(), &attempt).await? {
-        Some(answer) => store_answer(ctx, seen, answer).await,
-        None => {
-            seen.o.hand.orphans.insert(attempt);
-            Ok(())
-        }
+    if let Some(answer) = driver(ctx, seen)?.find(&seen.o.mark(), &attempt).await? {
+        store_answer(ctx, seen, answer).await
+    } else {
+        seen.o.hand.orphans.insert(attempt);
+        Ok(())
     }
 }
 

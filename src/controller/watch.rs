@@ -69,8 +69,8 @@ async fn follow<K>(
 fn watch_error(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.message.clone(),
-        watcher::Error::WatchError(status) => status.message.clone(),
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.message.clone(),
         _ => "no answer from the API server".to_owned(),
     }
 }
@@ -96,14 +96,14 @@ pub async fn run(ctx: Arc<Context>) {
     let (applications, applications_synced) = oneshot::channel();
     let (secrets, secrets_synced) = oneshot::channel();
     let (cluster, cluster_synced) = oneshot::channel();
-    let (namespaced, namespaced_synced) = oneshot::channel();
+    let (managers, managers_synced) = oneshot::channel();
     let dependencies = async {
         drop(futures::join!(
             namespaces_synced,
             applications_synced,
             secrets_synced,
             cluster_synced,
-            namespaced_synced
+            managers_synced
         ));
         key_managers_opened(&ctx).await;
         watch_keys(&ctx).await;
@@ -113,7 +113,7 @@ pub async fn run(ctx: Arc<Context>) {
         watch_applications(&ctx, applications),
         watch_secrets(&ctx, secrets),
         watch_cluster_key_managers(&ctx, cluster),
-        watch_key_managers(&ctx, namespaced),
+        watch_key_managers(&ctx, managers),
         dependencies,
     );
 }
@@ -211,7 +211,7 @@ async fn watch_cluster_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<
     let api = Api::<PartialObjectMeta<ClusterKeyManager>>::all(ctx.client.clone());
     let add = |name: Name| {
         ctx.queue
-            .add(Item::KeyManager(KeyManagerKind::ClusterKeyManager, name), Cause::Change)
+            .add(Item::KeyManager(KeyManagerKind::ClusterKeyManager, name), Cause::Change);
     };
     let known = || ctx.known_key_managers(KeyManagerKind::ClusterKeyManager);
     follow(
@@ -229,7 +229,7 @@ async fn watch_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
     let api = Api::<PartialObjectMeta<KeyManager>>::all(ctx.client.clone());
     let add = |name: Name| {
         ctx.queue
-            .add(Item::KeyManager(KeyManagerKind::KeyManager, name), Cause::Change)
+            .add(Item::KeyManager(KeyManagerKind::KeyManager, name), Cause::Change);
     };
     let known = || ctx.known_key_managers(KeyManagerKind::KeyManager);
     follow(

@@ -82,7 +82,7 @@ impl Capabilities {
         let mut names = vec![];
         let mut add = |there: bool, name: &str| {
             if there {
-                names.push(name.to_owned())
+                names.push(name.to_owned());
             }
         };
         add(self.client_id == Choice::Ours, "ChosenClientId");

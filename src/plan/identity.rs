@@ -39,8 +39,8 @@ pub fn short_hash(parts: &[&str]) -> String {
 /// A part of `interval`, the same for the same parts and spread evenly over different ones.
 pub fn share(parts: &[&str], interval: SignedDuration) -> SignedDuration {
     let hash = digest(parts);
-    let fraction = f64::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])) / (f64::from(u32::MAX) + 1.0);
-    SignedDuration::from_millis_i128((interval.as_millis() as f64 * fraction) as i128)
+    let fraction = i128::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]));
+    SignedDuration::from_millis_i128((interval.as_millis() * fraction) >> 32)
 }
 
 fn digest(parts: &[&str]) -> [u8; 32] {

@@ -243,7 +243,7 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
         && o.state.client.is_none()
         && target.capabilities.chosen_identity()
     {
-        return take_over(o, target, published, former);
+        return Some(take_over(o, target, published, former));
     }
     let Some(secret) = published.client_secret() else {
         // Somebody took the entry away: as if the Secret were not there, save that the write replaces it.
@@ -301,7 +301,7 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
 }
 
 /// A Secret of a deleted key of another name: the client is marked as ours, by its derived identity only.
-fn take_over(o: &Observed, target: &Target, published: &Published, former: &str) -> Option<Step> {
+fn take_over(o: &Observed, target: &Target, published: &Published, former: &str) -> Step {
     let mark = crate::key_manager::Mark {
         name: former.to_owned(),
         ..o.mark()
@@ -312,18 +312,18 @@ fn take_over(o: &Observed, target: &Target, published: &Published, former: &str)
             "Secret {} was released by key {former}, but its client is not the one of that key",
             published.name
         );
-        return Some(not_ready("SecretConflict", text));
+        return not_ready("SecretConflict", text);
     }
     let client = Client {
         id: derived,
         mark,
         management: None,
     };
-    Some(Step::WriteState(State {
+    Step::WriteState(State {
         client: Some(client),
         replacements: published.hints.replacements,
         ..o.state.clone()
-    }))
+    })
 }
 
 /// The published client is not the one that the key should have: record the old one, make the new one, publish it.

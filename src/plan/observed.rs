@@ -186,6 +186,10 @@ pub struct OldClient {
 }
 
 /// What a pass holds in memory: facts about calls that it made itself.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each learnt by one step"
+)]
 #[derive(Clone, Debug, Default)]
 pub struct Hand {
     /// A secret that is registered and not published.
@@ -311,7 +315,7 @@ impl Observed {
                 .lifetimes
                 .as_ref()
                 .and_then(|l| l.access_token)
-                .map(|d| d.as_secs()),
+                .map(super::super::api::duration::Duration::as_secs),
             frozen: !grants.selected,
         }
     }

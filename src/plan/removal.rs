@@ -36,9 +36,10 @@ pub fn next(o: &Observed, gone: &[String], now: Timestamp) -> Step {
             return Step::DeleteClient { key_manager, client };
         }
     }
-    for published in [o.tokens.ours(), o.secret.ours(), o.former.as_deref()]
+    if let Some(published) = [o.tokens.ours(), o.secret.ours(), o.former.as_deref()]
         .into_iter()
         .flatten()
+        .next()
     {
         return Step::DeleteSecret(Box::new(published.clone()));
     }

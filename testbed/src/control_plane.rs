@@ -20,7 +20,7 @@ use crate::{
     process::{Server, free_ports},
 };
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A cluster without nodes. Everything ends when it is dropped.
 #[derive(Debug)]

@@ -134,14 +134,15 @@ impl Cluster {
         let wait = kube::runtime::wait::await_condition(api.clone(), key, |key: Option<&ApplicationKey>| {
             key.is_some_and(&good)
         });
-        match tokio::time::timeout(LIMIT, wait).await {
-            Ok(found) => found.unwrap().unwrap(),
-            Err(_) => panic!(
-                "{namespace}/{key} is {:#?}\n{}",
-                api.get(key).await,
-                self.operator_output()
-            ),
+        if let Ok(found) = tokio::time::timeout(LIMIT, wait).await {
+            return found.unwrap().unwrap();
         }
+        panic!(
+            "{namespace}/{key} is {:#?}
+{}",
+            api.get(key).await,
+            self.operator_output()
+        );
     }
 
     /// Waits until `key` is ready.

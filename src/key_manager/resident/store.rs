@@ -1,7 +1,7 @@
 //! The records that this replica serves from: fed by a watch, looked up live where it may be behind.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -79,21 +79,21 @@ impl RecordStore {
             record::COMPONENT
         );
         let mut events = pin!(watcher(self.api(), watcher::Config::default().labels(&selector)).default_backoff());
-        let mut seen: Option<HashMap<(String, String), ()>> = None;
+        let mut seen: Option<HashSet<(String, String)>> = None;
         loop {
             match events.try_next().await {
-                Ok(Some(Event::Init)) => seen = Some(HashMap::new()),
+                Ok(Some(Event::Init)) => seen = Some(HashSet::new()),
                 Ok(Some(Event::InitApply(secret))) => {
                     if let Some(stored) = stored(&secret) {
                         if let Some(seen) = &mut seen {
-                            seen.insert(key(&stored.record), ());
+                            seen.insert(key(&stored.record));
                         }
                         self.put(stored);
                     }
                 }
                 Ok(Some(Event::InitDone)) => {
                     if let Some(seen) = seen.take() {
-                        self.write().retain(|key, _| seen.contains_key(key));
+                        self.write().retain(|key, _| seen.contains(key));
                     }
                     self.synced.send_replace(true);
                 }

@@ -1,0 +1,40 @@
+# `make` says what there is.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+.PHONY: help
+help: ## Say what there is
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.PHONY: tools
+tools:
+	@command -v cargo >/dev/null || { echo "Rust is missing: install it with rustup (1.91 or newer)"; exit 1; }
+	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer; it builds the Kubernetes API server that tests and demo run against"; exit 1; }
+	@command -v cmake >/dev/null || command -v cc >/dev/null || { echo "A C compiler is missing (gcc or clang): the TLS library is built with it"; exit 1; }
+
+.PHONY: demo
+demo: tools ## Watch a real API server turn two manifests into a Secret that works
+	@echo "== building the operator and the test bed"
+	cargo build --locked --workspace
+	@target/debug/testbed kubernetes >/dev/null
+	@target/debug/testbed demo
+
+.PHONY: test
+test: tools ## Prove everything: lint, unit tests, simulation, a real API server
+	@echo "== building the test bed's Kubernetes binaries where they are missing"
+	cargo run --locked --quiet --package testbed -- kubernetes
+	@echo "== tests"
+	cargo test --locked --workspace
+	@echo "== docs"
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+.PHONY: check
+check: ## The inner loop, in seconds: format, lint, unit tests
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --package appkeys --lib
+
+.PHONY: crds
+crds: ## Write the custom resource definitions into crds/
+	cargo run --locked --quiet -- crds --write crds

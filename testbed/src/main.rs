@@ -1,0 +1,44 @@
+//! The test bed by hand: builds what it needs, or runs a control plane until it is told to stop.
+
+use std::process::ExitCode;
+
+use testbed::{binaries, control_plane::ControlPlane};
+
+const HELP: &str = "testbed: servers to try Appkeys with
+
+  testbed kubernetes   build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
+  testbed up           run a control plane until Ctrl-C, and print how to use it";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let command = std::env::args().nth(1).unwrap_or_default();
+    let result = match command.as_str() {
+        "kubernetes" => binaries::kubernetes().map(|folder| println!("{}", folder.display())),
+        "up" => up().await,
+        _ => {
+            println!("{HELP}");
+            return if matches!(command.as_str(), "" | "--help" | "-h" | "help") {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn up() -> anyhow::Result<()> {
+    // A second choice of provider cannot be: this is the first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let plane = ControlPlane::start().await?;
+    println!("export KUBECONFIG={}", plane.kubeconfig().display());
+    println!("{}/kubectl get namespaces", plane.binaries().display());
+    println!("Ctrl-C stops it.");
+    Ok(tokio::signal::ctrl_c().await?)
+}
