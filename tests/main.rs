@@ -4,4 +4,6 @@
 
 mod support; // what several tests need: a cluster, the operator as a process, a workload
 
+mod simulation; // the reconciler against servers in memory, with faults
+
 mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works

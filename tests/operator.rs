@@ -67,14 +67,14 @@ async fn a_rotation_keeps_the_old_secret_through_the_overlap_and_no_longer() {
     cluster.apply(&key(
         "rotation",
         "k",
-        json!({"rotation": {"overlap": "3s", "trigger": "one"}}),
+        &json!({"rotation": {"overlap": "3s", "trigger": "one"}}),
     ));
     cluster.ready("rotation", "k").await;
     let old = cluster.secret("rotation", "k").await;
     cluster.apply(&key(
         "rotation",
         "k",
-        json!({"rotation": {"overlap": "3s", "trigger": "two"}}),
+        &json!({"rotation": {"overlap": "3s", "trigger": "two"}}),
     ));
     let version = |wanted| {
         move |key: &appkeys::api::ApplicationKey| {

@@ -1,5 +1,7 @@
-//! Servers for people, tests and benchmarks: a real Kubernetes control plane, started in seconds and stopped without leftovers.
+//! Servers for people, tests and benchmarks: a real Kubernetes control plane, started in seconds and stopped without
+//! leftovers, and an API server in memory with faults to order, for simulation.
 
 pub mod binaries;
 pub mod control_plane;
+pub mod memory_api;
 pub mod process;

@@ -1,0 +1,311 @@
+//! One run: the servers, which stay, and the operator's process, which may die.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use appkeys::{
+    clock::Clock,
+    controller::{self, Context, Settings},
+    entropy::Entropy,
+    guard::WriteGuard,
+    key_manager::resident::{ResidentKeyManagers, http::Issuers, server::CurrentCertificate, store::RecordStore},
+    leader::{self, LeaderConfig, Leadership},
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use serde_json::{Value, json};
+use testbed::memory_api::{Fault, Faults, Id, MemoryApi, RequestInfo};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+
+use super::invariants::Invariants;
+
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// When every run begins.
+const BEGIN: i64 = 1_800_000_000;
+
+/// What happens at the n-th write of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mishap {
+    DieBefore,
+    DieAfter,
+    Lose(Fault),
+}
+
+/// Decides over a process's requests, and remembers them.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub(crate) writes: AtomicUsize,
+    at: Mutex<Option<(usize, Mishap)>>,
+    rate: Mutex<Option<(SmallRng, f64)>>,
+    pub(crate) trace: Mutex<Vec<String>>,
+    pub(crate) dying: CancellationToken,
+}
+
+impl Faults for Plan {
+    fn decide(&self, request: &RequestInfo) -> Fault {
+        if request.plural == "leases" || request.plural == "events" {
+            return Fault::Pass;
+        }
+        if !request.verb.writes() {
+            return self.random(false);
+        }
+        let n = self.writes.fetch_add(1, Ordering::SeqCst);
+        let mishap = self.at.lock().unwrap().filter(|(at, _)| *at == n).map(|(_, mishap)| mishap);
+        self.trace.lock().unwrap().push(format!("{n}: {:?} {} {}/{} {mishap:?}", request.verb, request.plural, request.namespace, request.name));
+        match mishap {
+            None => self.random(true),
+            Some(Mishap::Lose(fault)) => fault,
+            Some(Mishap::DieBefore) => {
+                self.dying.cancel();
+                Fault::Hang
+            }
+            Some(Mishap::DieAfter) => {
+                self.dying.cancel();
+                Fault::ApplyAndHang
+            }
+        }
+    }
+}
+
+impl Plan {
+    fn random(&self, write: bool) -> Fault {
+        let mut rate = self.rate.lock().unwrap();
+        let Some((rng, probability)) = &mut *rate else { return Fault::Pass };
+        if !rng.random_bool(*probability) {
+            return Fault::Pass;
+        }
+        let delay = Duration::from_millis(rng.random_range(1..2500));
+        match rng.random_range(0..if write { 9 } else { 4 }) {
+            0 => Fault::Refuse([401, 403, 429, 500][rng.random_range(0..4)]),
+            1 => Fault::LoseRequest,
+            2 => Fault::Delay(delay),
+            3 | 4 => Fault::LoseAnswer,
+            5 | 6 => Fault::Late(delay),
+            7 => {
+                self.dying.cancel();
+                Fault::Hang
+            }
+            _ => {
+                self.dying.cancel();
+                Fault::ApplyAndHang
+            }
+        }
+    }
+}
+
+/// The servers of one run.
+pub(crate) struct Bench {
+    pub(crate) api: MemoryApi,
+    pub(crate) invariants: Arc<Invariants>,
+    clock: Clock,
+    entropy: Entropy,
+    process: Option<Process>,
+    processes: usize,
+    cluster_id: String,
+}
+
+/// A running operator.
+struct Process {
+    plan: Arc<Plan>,
+    _tasks: JoinSet<()>,
+}
+
+impl Bench {
+    /// Servers with a resident key manager, a namespace and an Application; nothing runs yet.
+    pub(crate) fn new(seed: u64) -> Self {
+        let start = Instant::now();
+        let begin = Timestamp::from_second(BEGIN).unwrap();
+        let clock = Clock::new(move || begin + SignedDuration::try_from(start.elapsed()).unwrap());
+        let time = clock.clone();
+        let api = MemoryApi::new(Arc::new(move || time.now().to_string()));
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let entropy = Entropy::new(move |bytes| {
+            rng.fill(bytes);
+            true
+        });
+        let invariants = Arc::new(Invariants::new(clock.clone()));
+        let watch = invariants.clone();
+        api.inspect(move |store| watch.look(store));
+        let bench = Self { api, invariants, clock, entropy, process: None, processes: 0, cluster_id: "cluster".into() };
+        bench.api.edit(|store| {
+            for namespace in ["appkeys", "team", "other"] {
+                store.put(&Id::of("v1", "namespaces", "", namespace), json!({}));
+            }
+            for crd in appkeys::api::all_crds() {
+                let name = crd.metadata.name.unwrap_or_default();
+                store.put(&Id::of("apiextensions.k8s.io/v1", "customresourcedefinitions", "", &name), json!({}));
+            }
+            store.put(&Id::ours("clusterkeymanagers", "", "resident"), json!({"spec": {"default": true, "resident": {}}}));
+            store.put(&Id::ours("clusterkeymanagers", "", "second"), json!({"spec": {"resident": {}}}));
+            store.put(&Id::ours("applications", "team", "shop"), json!({"spec": {}}));
+        });
+        bench
+    }
+
+    /// Starts a process without faults.
+    pub(crate) fn start(&mut self) {
+        self.start_with(None, None);
+    }
+
+    /// Starts a process that has this mishap at that write.
+    pub(crate) fn start_with(&mut self, at: Option<(usize, Mishap)>, rate: Option<(u64, f64)>) {
+        let plan = Arc::new(Plan::default());
+        *plan.at.lock().unwrap() = at;
+        *plan.rate.lock().unwrap() = rate.map(|(seed, probability)| (SmallRng::seed_from_u64(seed), probability));
+        self.processes += 1;
+        let leadership = Leadership::default();
+        let service = self.api.service(plan.clone());
+        let guarded = ServiceBuilder::new().layer(WriteGuard(leadership.clone())).service(service.clone());
+        let (client, guarded) = (Client::new(service, "appkeys"), Client::new(guarded, "appkeys"));
+        let lease = LeaderConfig {
+            namespace: "appkeys".into(),
+            name: "appkeys".into(),
+            identity: format!("process-{}", self.processes),
+            duration: LEASE,
+            renew_every: LEASE / 5,
+            request_timeout: REQUEST_TIMEOUT,
+        };
+        let store = Arc::new(RecordStore::new(guarded.clone(), "appkeys"));
+        let drivers = Arc::new(ResidentKeyManagers {
+            store: store.clone(),
+            issuers: Issuers::default(),
+            certificate: CurrentCertificate::default(),
+            service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
+            names: vec![],
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            client: guarded.clone(),
+            namespace: "appkeys".into(),
+        });
+        let settings = Settings { cluster_id: self.cluster_id.clone(), operator_namespace: "appkeys".into() };
+        let (clock, entropy, dying) = (self.clock.clone(), self.entropy.clone(), plan.dying.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let controllers = async {
+                let claim = leadership.acquired().await;
+                sleep(if claim.epoch == 0 { Duration::ZERO } else { REQUEST_TIMEOUT }).await;
+                let ctx = Arc::new(Context::new(guarded, settings, clock.clone(), entropy, drivers));
+                tokio::select! {
+                    () = controller::run(ctx) => {}
+                    () = leadership.lost() => {}
+                }
+            };
+            let leading = leader::run(client, lease, clock.clone(), leadership.clone(), CancellationToken::new());
+            tokio::select! {
+                () = controllers => {}
+                () = leading => {}
+                () = store.run() => {}
+                () = dying.cancelled() => {}
+            }
+            dying.cancel();
+        });
+        self.process = Some(Process { plan, _tasks: tasks });
+    }
+
+    /// Kills the process.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| !process.plan.dying.is_cancelled())
+    }
+
+    /// Changes the id of the cluster that processes started from now on have.
+    pub(crate) fn set_cluster_id(&mut self, id: &str) {
+        id.clone_into(&mut self.cluster_id);
+    }
+
+    /// How many writes the process has made.
+    pub(crate) fn writes(&self) -> usize {
+        self.process.as_ref().map_or(0, |process| process.plan.writes.load(Ordering::SeqCst))
+    }
+
+    /// What the process has written.
+    pub(crate) fn trace(&self) -> String {
+        self.process.as_ref().map(|process| process.plan.trace.lock().unwrap().join("\n")).unwrap_or_default()
+    }
+
+    /// Applies a key of namespace `team`.
+    pub(crate) fn put_key(&self, name: &str, spec: &Value) {
+        let mut all = json!({"applicationRef": {"name": "shop"}, "environment": "Production"});
+        all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        self.api.edit(|store| store.put(&Id::ours("applicationkeys", "team", name), json!({"spec": all})));
+    }
+
+    /// An object.
+    pub(crate) fn get(&self, id: &Id) -> Option<Value> {
+        self.api.store().get(id).cloned()
+    }
+
+    /// A key of namespace `team`.
+    pub(crate) fn key(&self, name: &str) -> Value {
+        self.get(&Id::ours("applicationkeys", "team", name)).unwrap_or_default()
+    }
+
+    /// Lets time pass until `good`, at most `limit`; a process that died is started again. Whether it came to be.
+    pub(crate) async fn until(&mut self, limit: Duration, good: impl Fn(&Self) -> bool) -> bool {
+        let end = Instant::now() + limit;
+        loop {
+            if !self.is_running() {
+                self.start();
+            }
+            if good(self) {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn pass(&mut self, time: Duration) {
+        self.until(time, |_| false).await;
+    }
+}
+
+/// Whether a key is ready, and its status speaks of its spec.
+pub(crate) fn ready(key: &Value) -> bool {
+    let conditions = key["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    key["status"]["observedGeneration"] == key["metadata"]["generation"]
+        && conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+        && !conditions.iter().any(|c| c["type"] == "UpToDate")
+}
+
+/// Runs a future on a runtime of its own, with the clock paused.
+pub(crate) fn run<T>(run: impl Future<Output = T>) -> T {
+    crate::support::provider();
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(run)
+}
+
+impl Bench {
+    /// Lets time pass without a process.
+    pub(crate) async fn pass_alone(&self, time: Duration) {
+        sleep(time).await;
+    }
+}
+
+impl Bench {
+    /// Lets time pass; a process that dies stays dead, and ends it.
+    pub(crate) async fn until_dead(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while self.is_running() && Instant::now() < end {
+            sleep(Duration::from_millis(250)).await;
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! One fault at every single write of a new key, a rotation, a renewal, a move and a deletion: the process dies just
+//! before it or just after it, its answer is lost, or it comes late.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use testbed::memory_api::{Fault, Id};
+
+use super::{
+    bench::{Bench, Mishap, ready, run},
+    invariants::{entry, records},
+};
+
+const LATE: Duration = Duration::from_millis(2500);
+const MISHAPS: [Mishap; 6] = [
+    Mishap::DieBefore,
+    Mishap::DieAfter,
+    Mishap::Lose(Fault::LoseRequest),
+    Mishap::Lose(Fault::LoseAnswer),
+    Mishap::Lose(Fault::Late(LATE)),
+    Mishap::Lose(Fault::Refuse(500)),
+];
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// A story: what is there before, what somebody does, and how it ends well.
+struct Story {
+    name: &'static str,
+    /// The key before; none where the story makes it.
+    before: Option<fn() -> Value>,
+    act: fn(&Bench),
+    /// Time that passes after the act before the faults' consequences are looked at.
+    good: fn(&Bench) -> bool,
+    clients: usize,
+    overlap: SignedDuration,
+}
+
+fn plain() -> Value {
+    json!({"accessTokens": [{"name": "t"}], "rotation": {"overlap": "10m", "trigger": "one"}})
+}
+
+const STORIES: [Story; 6] = [
+    Story {
+        name: "new key",
+        before: None,
+        act: |bench| bench.put_key("k", &plain()),
+        good: |bench| ready(&bench.key("k")),
+        clients: 1,
+        overlap: SignedDuration::ZERO,
+    },
+    Story {
+        name: "rotation",
+        before: Some(plain),
+        act: |bench| {
+            let spec = json!({"accessTokens": [{"name": "t"}], "rotation": {"overlap": "10m", "trigger": "two"}});
+            bench.put_key("k", &spec);
+        },
+        good: |bench| ready(&bench.key("k")) && bench.key("k")["status"]["credential"]["version"].as_i64() >= Some(2),
+        clients: 1,
+        overlap: SignedDuration::from_mins(10),
+    },
+    Story {
+        name: "replacement of the client",
+        before: Some(plain),
+        act: |bench| {
+            let rotation = json!({"overlap": "10m", "trigger": "two", "strategy": "ReplaceClient"});
+            bench.put_key("k", &json!({"accessTokens": [{"name": "t"}], "rotation": rotation}));
+        },
+        good: |bench| {
+            let key = bench.key("k");
+            ready(&key) && key["status"]["credential"]["version"].as_i64() >= Some(2) && records(&bench.api.store()).len() == 1
+        },
+        clients: 1,
+        overlap: SignedDuration::from_mins(10),
+    },
+    Story {
+        name: "move to another key manager",
+        before: Some(plain),
+        act: |bench| {
+            let rotation = json!({"overlap": "10m", "trigger": "one"});
+            bench.put_key("k", &json!({"keyManagerRef": {"name": "second"}, "accessTokens": [{"name": "t"}], "rotation": rotation}));
+        },
+        good: |bench| {
+            let key = bench.key("k");
+            ready(&key) && key["status"]["keyManager"]["name"] == "second" && records(&bench.api.store()).len() == 1
+        },
+        clients: 1,
+        overlap: SignedDuration::from_mins(10),
+    },
+    Story {
+        name: "new name of the Secret",
+        before: Some(plain),
+        act: |bench| {
+            let rotation = json!({"overlap": "10m", "trigger": "one"});
+            bench.put_key("k", &json!({"secret": {"name": "renamed"}, "accessTokens": [{"name": "t"}], "rotation": rotation}));
+        },
+        good: |bench| ready(&bench.key("k")) && bench.key("k")["status"]["secretRef"]["name"] == "renamed",
+        clients: 1,
+        overlap: SignedDuration::from_mins(10),
+    },
+    Story {
+        name: "deletion",
+        before: Some(plain),
+        act: |bench| bench.api.edit(|store| store.delete(&Id::ours("applicationkeys", "team", "k"))),
+        good: |bench| bench.get(&Id::ours("applicationkeys", "team", "k")).is_none(),
+        clients: 0,
+        overlap: SignedDuration::ZERO,
+    },
+];
+
+/// Plays a story; the mishap is at a write of the process that plays it. Gives the number of its writes.
+async fn play(story: &Story, mishap: Option<(usize, Mishap)>) -> Result<usize, String> {
+    let mut bench = Bench::new(1);
+    if let Some(before) = story.before {
+        bench.put_key("k", &before());
+    }
+    bench.start();
+    let settled = bench.until(LIMIT, |bench| story.before.is_none() && bench.writes() > 3 || ready(&bench.key("k"))).await;
+    if !settled {
+        return Err(format!("not ready before the story: {:#}", bench.key("k")));
+    }
+    bench.pass(Duration::from_secs(5)).await;
+    bench.invariants.expect_overlap(story.overlap);
+    bench.kill();
+    // The next process may lead once the lease of the one before has ended.
+    bench.pass_alone(Duration::from_secs(20)).await;
+    (story.act)(&bench);
+    bench.start_with(mishap, None);
+    let good = bench.until(LIMIT, story.good).await;
+    let writes = bench.writes();
+    bench.pass(Duration::from_secs(1200)).await;
+    let at_rest = bench.writes();
+    let report = |what: String| format!("{} with {mishap:?}: {what}\n{}\n{:#}", story.name, bench.trace(), bench.key("k"));
+    if !good || !(story.good)(&bench) {
+        return Err(report("did not come to a good end".into()));
+    }
+    let broken = bench.invariants.broken();
+    if !broken.is_empty() {
+        return Err(report(broken.join("\n")));
+    }
+    let clients = records(&bench.api.store());
+    if clients.len() != story.clients {
+        return Err(report(format!("{} clients instead of {}", clients.len(), story.clients)));
+    }
+    let name = bench.key("k")["status"]["secretRef"]["name"].as_str().unwrap_or_default().to_owned();
+    if let Some(secret) = bench.get(&Id::secret("team", &name))
+        && !clients.contains_key(&entry(&secret, "client-id").unwrap_or_default())
+    {
+        return Err(report("the published client does not exist".into()));
+    }
+    let _ = at_rest;
+    Ok(writes)
+}
+
+#[test]
+fn any_single_fault_at_any_single_write_ends_well() {
+    let mut failures = vec![];
+    let mut runs = 0;
+    for story in &STORIES {
+        let writes = match run(play(story, None)) {
+            Ok(writes) => writes,
+            Err(failure) => {
+                failures.push(failure);
+                continue;
+            }
+        };
+        for at in 0..writes {
+            for mishap in MISHAPS {
+                runs += 1;
+                failures.extend(run(play(story, Some((at, mishap)))).err());
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of {runs} runs failed; the first:\n{}", failures.len(), failures[0]);
+}

@@ -1,0 +1,114 @@
+//! What must hold after each write: looked at in the servers' objects, as a workload and an attacker see them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use appkeys::{
+    clock::Clock,
+    key_manager::resident::record::{self, ClientRecord},
+};
+use data_encoding::BASE64;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use testbed::memory_api::{Id, Store};
+
+/// A secret that was in a published Secret.
+#[derive(Clone, Debug)]
+struct Seen {
+    key: String,
+    client_id: String,
+    secret: String,
+    /// When another one took its place.
+    replaced: Option<Timestamp>,
+}
+
+/// The state of the checks of one run.
+pub(crate) struct Invariants {
+    clock: Clock,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    seen: Vec<Seen>,
+    overlap: SignedDuration,
+    broken: Vec<String>,
+}
+
+impl Invariants {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, inner: Mutex::default() }
+    }
+
+    /// From now on a replaced secret must go on working for this long.
+    pub(crate) fn expect_overlap(&self, overlap: SignedDuration) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).overlap = overlap;
+    }
+
+    /// What was broken so far.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
+    }
+
+    /// Looks at the objects after a write.
+    pub(crate) fn look(&self, store: &Store) {
+        let now = self.clock.now();
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = records(store);
+        let works = |client_id: &str, secret: &str| {
+            let digest = record::sha256(&secret.to_owned().into());
+            records.get(client_id).is_some_and(|record| record.accepts(&digest, now))
+        };
+        let mut broken = vec![];
+        for (id, key) in store.all("applicationkeys") {
+            let ready = key["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+            let name = key["status"]["secretRef"]["name"].as_str().unwrap_or_default();
+            let deleting = !key["metadata"]["deletionTimestamp"].is_null();
+            let Some(secret) = store.get(&Id::secret(&id.namespace, name)) else { continue };
+            let (Some(client_id), Some(value)) = (entry(secret, "client-id"), entry(secret, "client-secret")) else { continue };
+            // No lost secret: what is published works, or the key says that it is not ready.
+            if ready && !deleting && !works(&client_id, &value) {
+                broken.push(format!("{now}: key {} is ready and its published secret does not work", id.name));
+            }
+        }
+        for (id, secret) in store.all("secrets") {
+            let Some(key) = secret["metadata"]["labels"]["appkeys.dev/key"].as_str() else { continue };
+            let (Some(client_id), Some(value)) = (entry(secret, "client-id"), entry(secret, "client-secret")) else { continue };
+            // The same secret under another name, or back again, is not replaced.
+            let known = inner.seen.iter().position(|seen| seen.client_id == client_id && seen.secret == value);
+            if known.is_none() {
+                for seen in inner.seen.iter_mut().filter(|seen| seen.key == key && seen.replaced.is_none()) {
+                    seen.replaced = Some(now);
+                }
+                inner.seen.push(Seen { key: key.to_owned(), client_id, secret: value, replaced: None });
+            }
+            let _ = id;
+        }
+        // No cut: a secret that workloads may hold works through the overlap.
+        let overlap = inner.overlap;
+        for seen in &inner.seen {
+            let within = seen.replaced.is_some_and(|replaced| now < replaced + overlap);
+            let alive = store.all("applicationkeys").any(|(id, key)| id.name == seen.key && key["metadata"]["deletionTimestamp"].is_null());
+            if within && alive && !works(&seen.client_id, &seen.secret) {
+                broken.push(format!("{now}: a secret of key {} does not work, {overlap} of overlap are not over", seen.key));
+            }
+        }
+        inner.broken.extend(broken);
+    }
+}
+
+/// The clients of the resident key managers by id.
+pub(crate) fn records(store: &Store) -> BTreeMap<String, ClientRecord> {
+    let secrets = store.all("secrets").filter_map(|(_, secret)| {
+        let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret.clone()).ok()?;
+        ClientRecord::from_secret(&secret)
+    });
+    secrets.map(|record| (record.client_id.clone(), record)).collect()
+}
+
+/// An entry of a Secret as text.
+pub(crate) fn entry(secret: &Value, name: &str) -> Option<String> {
+    String::from_utf8(BASE64.decode(secret["data"][name].as_str()?.as_bytes()).ok()?).ok()
+}

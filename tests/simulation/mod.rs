@@ -1,0 +1,10 @@
+//! The real reconciler against servers in memory, with a process that dies, answers that get lost and writes that come late.
+//!
+//! Each run has a paused clock, so an hour passes in microseconds, and random choices from a seed that a failure prints.
+
+mod bench; // servers, clock and process of one run
+mod invariants; // what must hold after each write, whatever happened
+
+mod crashes; // one fault at every single write of every story
+mod seeds; // many faults at random
+mod stories; // what happened to other operators

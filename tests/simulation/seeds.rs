@@ -1,0 +1,90 @@
+//! Many faults at random: thousands of seeds, each a life of a few keys.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use serde_json::json;
+use testbed::memory_api::Id;
+
+use super::{
+    bench::{Bench, ready, run},
+    invariants::records,
+};
+
+const KEYS: [&str; 3] = ["a", "b", "c"];
+
+/// One life: edits, rotations, tampering, restarts and faults; then peace, in which all must heal.
+async fn life(seed: u64) -> Result<(), String> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut bench = Bench::new(seed);
+    bench.invariants.expect_overlap(SignedDuration::ZERO);
+    for key in KEYS {
+        bench.put_key(key, &json!({"accessTokens": [{"name": "t"}]}));
+    }
+    bench.start_with(None, Some((rng.random(), 0.15)));
+    for round in 0..rng.random_range(3..8) {
+        let key = KEYS[rng.random_range(0..KEYS.len())];
+        let trigger = format!("round-{round}");
+        match rng.random_range(0..8) {
+            0 => bench.put_key(key, &json!({"rotation": {"overlap": "1m", "trigger": trigger}})),
+            1 => bench.put_key(key, &json!({"rotation": {"overlap": "1m", "trigger": trigger, "strategy": "ReplaceClient"}})),
+            2 => bench.put_key(key, &json!({"rotation": {"overlap": "1m", "trigger": trigger, "strategy": "InPlace"}})),
+            3 => {
+                let manager = ["resident", "second"][rng.random_range(0..2)];
+                bench.put_key(key, &json!({"keyManagerRef": {"name": manager}, "rotation": {"overlap": "1m"}}));
+            }
+            4 => bench.api.edit(|store| store.delete(&Id::secret("team", key))),
+            5 => bench.api.edit(|store| {
+                let id = Id::secret("team", key);
+                if store.get(&id).is_some() {
+                    store.put(&id, json!({"data": {"client-secret": "dGFtcGVyZWQ="}}));
+                }
+            }),
+            6 => bench.api.drop_watches(),
+            _ => bench.kill(),
+        }
+        let time = Duration::from_secs(rng.random_range(1..90));
+        if bench.is_running() {
+            bench.until_dead(time).await;
+        } else {
+            bench.pass_alone(time).await;
+        }
+        if !bench.is_running() {
+            bench.start_with(None, Some((rng.random(), 0.15)));
+        }
+    }
+    bench.kill();
+    bench.start();
+    let all_ready = |bench: &Bench| KEYS.iter().all(|key| ready(&bench.key(key)));
+    let healed = bench.until(Duration::from_secs(3600), all_ready).await;
+    bench.pass(Duration::from_secs(900)).await;
+    let keys = || KEYS.map(|key| format!("{:#}", bench.key(key))).join("\n");
+    if !healed || !all_ready(&bench) {
+        return Err(format!("not all keys healed:\n{}\n{}", keys(), bench.trace()));
+    }
+    let broken = bench.invariants.broken();
+    if !broken.is_empty() {
+        return Err(broken.join("\n"));
+    }
+    let clients = records(&bench.api.store()).len();
+    if clients != KEYS.len() {
+        return Err(format!("{clients} clients for {} keys\n{}", KEYS.len(), keys()));
+    }
+    Ok(())
+}
+
+/// `SEEDS=n` runs so many, `SEED=s` just that one.
+#[test]
+fn any_seed_heals() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds: Vec<u64> = match number("SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("SEEDS").unwrap_or(300)).collect(),
+    };
+    for seed in seeds {
+        if let Err(failure) = run(life(seed)) {
+            panic!("seed {seed} (again with SEED={seed} cargo test any_seed_heals): {failure}");
+        }
+    }
+}

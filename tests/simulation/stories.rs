@@ -1,0 +1,1 @@
+//! What happened to other operators, and must not happen here.
