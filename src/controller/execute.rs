@@ -172,6 +172,21 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step, gone: &mut Vec<
             }
             Ok(())
         }
+        Step::Check { client_id, secret } => {
+            let authentication = seen.o.spec().client_authentication.unwrap_or_default();
+            let request = TokenRequest {
+                client_id: &client_id,
+                secret: &secret,
+                authentication,
+                scopes: &[],
+                resource: None,
+            };
+            match driver(ctx, seen)?.token(request).await? {
+                TokenAnswer::Issued(_) | TokenAnswer::Refused(_) => seen.o.hand.checked = true,
+                TokenAnswer::InvalidClient => seen.o.hand.refused = true,
+            }
+            Ok(())
+        }
         Step::DeleteClient { key_manager, client } => delete_client(ctx, seen, &key_manager, client, gone).await,
         Step::DeleteSecret(published) => {
             if !secrets::delete(&ctx.client, seen.o.namespace(), &published).await? {
@@ -325,7 +340,7 @@ async fn published(ctx: &Context, seen: &mut Seen, name: &str, written: Written,
     let view = match written {
         Written::Done(published) => {
             let mut world = ctx.world.lock();
-            world.put_secret(Name::new(&key.namespace, name), secrets::meta(&published, false));
+            world.put_secret(Name::new(&key.namespace, name), secrets::meta(&published));
             drop(world);
             if !tokens && seen.o.hand.credential.take().is_some() {
                 seen.o.hand = crate::plan::observed::Hand {

@@ -83,6 +83,7 @@ fn view(secret: Secret, key: &str, cluster_id: &str, other_key_lives: impl Fn(&s
 
 /// A Secret of ours as the plan sees it.
 pub fn published(secret: Secret) -> Published {
+    let tampered = tampered(&secret.metadata);
     let annotations = secret.annotations().clone();
     Published {
         name: secret.name_any(),
@@ -100,8 +101,20 @@ pub fn published(secret: Secret) -> Published {
                 .map(|(name, value)| (name, value.0))
                 .collect(),
         ),
+        tampered,
         released_by: None,
     }
+}
+
+/// Whether somebody else owns an entry of a Secret of ours, or one of our labels or annotations.
+pub fn tampered(meta: &ObjectMeta) -> bool {
+    let managers = meta.managed_fields.iter().flatten();
+    managers
+        .filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
+        .any(|entry| {
+            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+            fields.is_some_and(|fields| fields.get("f:data").is_some() || fields.to_string().contains("f:appkeys.dev/"))
+        })
 }
 
 /// Writes a Secret: creates it, or replaces the one that was read. People's own labels and annotations stay.
@@ -188,14 +201,14 @@ pub async fn delete(client: &Client, namespace: &str, published: &Published) -> 
 }
 
 /// What the cache keeps of a Secret's metadata.
-pub fn meta(published: &Published, tampered: bool) -> SecretMeta {
+pub fn meta(published: &Published) -> SecretMeta {
     SecretMeta {
         resource_version: published.resource_version.clone(),
         key: published.labels.get(KEY_LABEL).cloned().unwrap_or_default(),
         applied: published.hints.applied.clone(),
         version: published.hints.version,
         handled: handled(&published.hints),
-        tampered,
+        tampered: published.tampered,
     }
 }
 

@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use super::{
     Context,
     queue::{Cause, Item, Name},
-    secrets::{COMPONENT_LABEL, STATE_COMPONENT, handled},
+    secrets::{COMPONENT_LABEL, STATE_COMPONENT, handled, tampered},
     world::SecretMeta,
 };
 use crate::{
-    api::{Application, ApplicationKey, ClusterKeyManager, FIELD_MANAGER, KeyManager, KeyManagerKind},
+    api::{Application, ApplicationKey, ClusterKeyManager, KeyManager, KeyManagerKind},
     plan::{
         hints::{self, Hints, KEY_LABEL},
         observed::ApplicationView,
@@ -266,7 +266,7 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
             applied: read.applied.clone(),
             version: read.version,
             handled: handled(&read),
-            tampered: tampered(&secret),
+            tampered: tampered(secret.meta()),
             key,
         };
         let mut world = ctx.world.lock();
@@ -297,17 +297,6 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
     };
     let known = || ctx.world.lock().secrets.keys().cloned().collect();
     follow(watch(api, config), "Secret", synced, apply, delete, known).await;
-}
-
-/// Whether another writer owns an entry of the Secret, or its type, or one of our labels or annotations.
-fn tampered(secret: &PartialObjectMeta<Secret>) -> bool {
-    let managers = secret.meta().managed_fields.iter().flatten();
-    managers
-        .filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
-        .any(|entry| {
-            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-            fields.is_some_and(|fields| fields.get("f:data").is_some() || fields.to_string().contains("f:appkeys.dev/"))
-        })
 }
 
 async fn watch_keys(ctx: &Arc<Context>) {

@@ -283,13 +283,18 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
             ..o.state.clone()
         }));
     }
+    if published.tampered && !o.hand.checked && !o.hand.refused {
+        let client_id = client.id;
+        return Some(Step::Check { client_id, secret });
+    }
     if o.hand.exists || o.hand.refused {
         if !o.hand.exists {
-            // The create is the probe: it makes the client again with the secret that workloads hold.
+            // The create is the probe: it makes the client again with the secret that workloads hold, unless somebody else chose that.
+            let secret = (!published.tampered).then_some(secret);
             return Some(Step::Register {
                 client,
                 properties: o.properties(target),
-                secret: Some(secret),
+                secret,
             });
         }
         return Some(new_secret(o, target, published, client));

@@ -104,6 +104,8 @@ pub struct Published {
     pub entries: Entries,
     /// What its annotations say.
     pub hints: Hints,
+    /// Somebody else wrote an entry, or one of our labels or annotations.
+    pub tampered: bool,
     /// The deleted key that released it, where that had another name.
     pub released_by: Option<String>,
 }
@@ -208,6 +210,8 @@ pub struct Hand {
     pub retired: bool,
     /// The published secret was refused as `invalid_client`.
     pub refused: bool,
+    /// The published secret, which somebody else may have written, works.
+    pub checked: bool,
     /// Access tokens that are not published.
     pub tokens: BTreeMap<String, Token>,
     /// Access tokens that were refused, with the key manager's word.

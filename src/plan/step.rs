@@ -56,6 +56,13 @@ pub enum Step {
     ReadSecret(Client),
     /// Use the secret in hand once.
     Verify,
+    /// Use the published secret once: somebody else may have written it.
+    Check {
+        /// The client's id.
+        client_id: String,
+        /// The secret in the published Secret.
+        secret: SecretString,
+    },
     /// Write a Secret: create it, or replace the one given.
     Publish {
         /// What to write.
@@ -115,6 +122,7 @@ impl Step {
             Self::AddSecret { .. } => "AddSecret",
             Self::ReadSecret(_) => "ReadSecret",
             Self::Verify => "Verify",
+            Self::Check { .. } => "Check",
             Self::Publish { .. } => "Publish",
             Self::Retire { .. } => "Retire",
             Self::FetchToken { .. } => "FetchToken",

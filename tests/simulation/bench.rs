@@ -43,13 +43,16 @@ pub(crate) enum Mishap {
     Lose(Fault),
 }
 
+/// All writes of a run.
+type Trace = Arc<Mutex<Vec<String>>>;
+
 /// Decides over a process's requests, and remembers them.
 #[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) writes: AtomicUsize,
     at: Mutex<Option<(usize, Mishap)>>,
     rate: Mutex<Option<(SmallRng, f64)>>,
-    pub(crate) trace: Mutex<Vec<String>>,
+    trace: Trace,
     pub(crate) dying: CancellationToken,
 }
 
@@ -62,8 +65,16 @@ impl Faults for Plan {
             return self.random(false);
         }
         let n = self.writes.fetch_add(1, Ordering::SeqCst);
-        let mishap = self.at.lock().unwrap().filter(|(at, _)| *at == n).map(|(_, mishap)| mishap);
-        self.trace.lock().unwrap().push(format!("{n}: {:?} {} {}/{} {mishap:?}", request.verb, request.plural, request.namespace, request.name));
+        let mishap = self
+            .at
+            .lock()
+            .unwrap()
+            .filter(|(at, _)| *at == n)
+            .map(|(_, mishap)| mishap);
+        self.trace.lock().unwrap().push(format!(
+            "{n}: {:?} {} {}/{} {mishap:?}",
+            request.verb, request.plural, request.namespace, request.name
+        ));
         match mishap {
             None => self.random(true),
             Some(Mishap::Lose(fault)) => fault,
@@ -82,7 +93,9 @@ impl Faults for Plan {
 impl Plan {
     fn random(&self, write: bool) -> Fault {
         let mut rate = self.rate.lock().unwrap();
-        let Some((rng, probability)) = &mut *rate else { return Fault::Pass };
+        let Some((rng, probability)) = &mut *rate else {
+            return Fault::Pass;
+        };
         if !rng.random_bool(*probability) {
             return Fault::Pass;
         }
@@ -114,6 +127,7 @@ pub(crate) struct Bench {
     process: Option<Process>,
     processes: usize,
     cluster_id: String,
+    trace: Trace,
 }
 
 /// A running operator.
@@ -138,17 +152,35 @@ impl Bench {
         let invariants = Arc::new(Invariants::new(clock.clone()));
         let watch = invariants.clone();
         api.inspect(move |store| watch.look(store));
-        let bench = Self { api, invariants, clock, entropy, process: None, processes: 0, cluster_id: "cluster".into() };
+        let bench = Self {
+            api,
+            invariants,
+            clock,
+            entropy,
+            process: None,
+            processes: 0,
+            cluster_id: "cluster".into(),
+            trace: Trace::default(),
+        };
         bench.api.edit(|store| {
             for namespace in ["appkeys", "team", "other"] {
                 store.put(&Id::of("v1", "namespaces", "", namespace), json!({}));
             }
             for crd in appkeys::api::all_crds() {
                 let name = crd.metadata.name.unwrap_or_default();
-                store.put(&Id::of("apiextensions.k8s.io/v1", "customresourcedefinitions", "", &name), json!({}));
+                store.put(
+                    &Id::of("apiextensions.k8s.io/v1", "customresourcedefinitions", "", &name),
+                    json!({}),
+                );
             }
-            store.put(&Id::ours("clusterkeymanagers", "", "resident"), json!({"spec": {"default": true, "resident": {}}}));
-            store.put(&Id::ours("clusterkeymanagers", "", "second"), json!({"spec": {"resident": {}}}));
+            store.put(
+                &Id::ours("clusterkeymanagers", "", "resident"),
+                json!({"spec": {"default": true, "resident": {}}}),
+            );
+            store.put(
+                &Id::ours("clusterkeymanagers", "", "second"),
+                json!({"spec": {"resident": {}}}),
+            );
             store.put(&Id::ours("applications", "team", "shop"), json!({"spec": {}}));
         });
         bench
@@ -161,13 +193,19 @@ impl Bench {
 
     /// Starts a process that has this mishap at that write.
     pub(crate) fn start_with(&mut self, at: Option<(usize, Mishap)>, rate: Option<(u64, f64)>) {
-        let plan = Arc::new(Plan::default());
+        let plan = Arc::new(Plan {
+            trace: self.trace.clone(),
+            ..Plan::default()
+        });
+        self.note(&format!("process {} starts", self.processes + 1));
         *plan.at.lock().unwrap() = at;
         *plan.rate.lock().unwrap() = rate.map(|(seed, probability)| (SmallRng::seed_from_u64(seed), probability));
         self.processes += 1;
         let leadership = Leadership::default();
         let service = self.api.service(plan.clone());
-        let guarded = ServiceBuilder::new().layer(WriteGuard(leadership.clone())).service(service.clone());
+        let guarded = ServiceBuilder::new()
+            .layer(WriteGuard(leadership.clone()))
+            .service(service.clone());
         let (client, guarded) = (Client::new(service, "appkeys"), Client::new(guarded, "appkeys"));
         let lease = LeaderConfig {
             namespace: "appkeys".into(),
@@ -189,20 +227,34 @@ impl Bench {
             client: guarded.clone(),
             namespace: "appkeys".into(),
         });
-        let settings = Settings { cluster_id: self.cluster_id.clone(), operator_namespace: "appkeys".into() };
+        let settings = Settings {
+            cluster_id: self.cluster_id.clone(),
+            operator_namespace: "appkeys".into(),
+        };
         let (clock, entropy, dying) = (self.clock.clone(), self.entropy.clone(), plan.dying.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let controllers = async {
                 let claim = leadership.acquired().await;
-                sleep(if claim.epoch == 0 { Duration::ZERO } else { REQUEST_TIMEOUT }).await;
+                sleep(if claim.epoch == 0 {
+                    Duration::ZERO
+                } else {
+                    REQUEST_TIMEOUT
+                })
+                .await;
                 let ctx = Arc::new(Context::new(guarded, settings, clock.clone(), entropy, drivers));
                 tokio::select! {
                     () = controller::run(ctx) => {}
                     () = leadership.lost() => {}
                 }
             };
-            let leading = leader::run(client, lease, clock.clone(), leadership.clone(), CancellationToken::new());
+            let leading = leader::run(
+                client,
+                lease,
+                clock.clone(),
+                leadership.clone(),
+                CancellationToken::new(),
+            );
             tokio::select! {
                 () = controllers => {}
                 () = leading => {}
@@ -221,29 +273,34 @@ impl Bench {
 
     /// Whether the process still runs.
     pub(crate) fn is_running(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| !process.plan.dying.is_cancelled())
-    }
-
-    /// Changes the id of the cluster that processes started from now on have.
-    pub(crate) fn set_cluster_id(&mut self, id: &str) {
-        id.clone_into(&mut self.cluster_id);
+        self.process
+            .as_ref()
+            .is_some_and(|process| !process.plan.dying.is_cancelled())
     }
 
     /// How many writes the process has made.
     pub(crate) fn writes(&self) -> usize {
-        self.process.as_ref().map_or(0, |process| process.plan.writes.load(Ordering::SeqCst))
+        self.process
+            .as_ref()
+            .map_or(0, |process| process.plan.writes.load(Ordering::SeqCst))
     }
 
-    /// What the process has written.
+    /// All writes of all processes.
     pub(crate) fn trace(&self) -> String {
-        self.process.as_ref().map(|process| process.plan.trace.lock().unwrap().join("\n")).unwrap_or_default()
+        self.trace.lock().unwrap().join("\n")
+    }
+
+    /// Puts a line between the writes.
+    pub(crate) fn note(&self, line: &str) {
+        self.trace.lock().unwrap().push(format!("{} {line}", self.clock.now()));
     }
 
     /// Applies a key of namespace `team`.
     pub(crate) fn put_key(&self, name: &str, spec: &Value) {
         let mut all = json!({"applicationRef": {"name": "shop"}, "environment": "Production"});
         all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        self.api.edit(|store| store.put(&Id::ours("applicationkeys", "team", name), json!({"spec": all})));
+        self.api
+            .edit(|store| store.put(&Id::ours("applicationkeys", "team", name), json!({"spec": all})));
     }
 
     /// An object.
@@ -290,7 +347,12 @@ pub(crate) fn ready(key: &Value) -> bool {
 /// Runs a future on a runtime of its own, with the clock paused.
 pub(crate) fn run<T>(run: impl Future<Output = T>) -> T {
     crate::support::provider();
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(run)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(run)
 }
 
 impl Bench {

