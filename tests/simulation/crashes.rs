@@ -21,7 +21,7 @@ const MISHAPS: [Mishap; 6] = [
     Mishap::Lose(Fault::Late(LATE)),
     Mishap::Lose(Fault::Refuse(500)),
 ];
-const LIMIT: Duration = Duration::from_secs(1800);
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// A story: what is there before, what somebody does, and how it ends well.
 struct Story {
@@ -112,7 +112,7 @@ const STORIES: [Story; 6] = [
         act: |bench| {
             bench
                 .api
-                .edit(|store| store.delete(&Id::ours("applicationkeys", "team", "k")))
+                .edit(|store| store.delete(&Id::ours("applicationkeys", "team", "k")));
         },
         good: |bench| bench.get(&Id::ours("applicationkeys", "team", "k")).is_none(),
         clients: 0,
@@ -144,7 +144,7 @@ async fn play(story: &Story, mishap: Option<(usize, Mishap)>) -> Result<usize, S
     bench.start_with(mishap, None);
     let good = bench.until(LIMIT, story.good).await;
     let writes = bench.writes();
-    bench.pass(Duration::from_secs(1200)).await;
+    bench.pass(Duration::from_mins(20)).await;
     let at_rest = bench.writes();
     let report = |what: String| {
         format!(

@@ -66,8 +66,8 @@ async fn life(seed: u64) -> Result<(), String> {
     bench.kill();
     bench.start();
     let all_ready = |bench: &Bench| KEYS.iter().all(|key| ready(&bench.key(key)));
-    let healed = bench.until(Duration::from_secs(3600), all_ready).await;
-    bench.pass(Duration::from_secs(900)).await;
+    let healed = bench.until(Duration::from_hours(1), all_ready).await;
+    bench.pass(Duration::from_mins(15)).await;
     let keys = || KEYS.map(|key| format!("{:#}", bench.key(key))).join("\n");
     if !healed || !all_ready(&bench) {
         return Err(format!("not all keys healed:\n{}\n{}", keys(), bench.trace()));
