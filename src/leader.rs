@@ -88,6 +88,7 @@ impl Leadership {
         let mut changes = self.0.subscribe();
         while let Some(claim) = self.claim() {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(claim.writes_end) => {}
                 _ = changes.changed() => {}
             }
@@ -154,6 +155,7 @@ pub async fn run(
             }
         }
         tokio::select! {
+            biased;
             () = sleep(config.renew_every) => {}
             () = shutdown.cancelled() => break,
         }

@@ -124,6 +124,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     };
     let controllers = lead(&plain, &leadership, &metrics, request_timeout, build);
     tokio::select! {
+        biased;
         () = controllers => {}
         () = shutdown.cancelled() => {}
     }
@@ -157,6 +158,7 @@ async fn lead(
         })
         .await;
         tokio::select! {
+            biased;
             () = controller::run(Arc::new(build())) => {}
             () = leadership.lost() => tracing::warn!("not leading any more"),
         }

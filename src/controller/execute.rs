@@ -1,5 +1,7 @@
 //! Steps to effects: one arm a step, no decisions. What an effect changed is put where the plan sees it.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use kube::{
     Api, ResourceExt as _,
@@ -20,7 +22,8 @@ use crate::{
         self, Category, Changed, Client, KeyManager, NewSecret, Registered, SecretAdded, TokenAnswer, TokenRequest,
     },
     plan::{
-        observed::{Attempt, InHand, SecretView, State, StoredAnswer},
+        hints,
+        observed::{Attempt, InHand, PlacedClient, SecretView, State, StoredAnswer},
         secret, status,
         step::Step,
     },
@@ -65,10 +68,10 @@ fn text(error: &kube::Error) -> String {
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm a step")]
-/// Does one step. `gone` collects the ids of deleted clients.
-pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step, gone: &mut Vec<String>) -> Result<(), Failure> {
+/// Does one step.
+pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), Failure> {
     match step {
-        Step::AddFinalizer => add_finalizer(ctx, seen).await,
+        Step::Begin(first) => begin(ctx, seen, first).await,
         Step::RemoveFinalizer => remove_finalizer(ctx, seen).await,
         Step::Announce(say) => {
             let status = status::status(&seen.o, std::slice::from_ref(&say), ctx.clock.now());
@@ -187,7 +190,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step, gone: &mut Vec<
             }
             Ok(())
         }
-        Step::DeleteClient { key_manager, client } => delete_client(ctx, seen, &key_manager, client, gone).await,
+        Step::DeleteClient(placed) => delete_client(ctx, seen, placed).await,
         Step::DeleteSecret(published) => {
             if !secrets::delete(&ctx.client, seen.o.namespace(), &published).await? {
                 return Err(Failure::Changed);
@@ -260,17 +263,24 @@ fn not_working(client_id: &str) -> Failure {
     key_manager::Error::new(Category::NotYet, text).into()
 }
 
-async fn add_finalizer(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
-    let key = &seen.o.key;
-    let mut finalizers = key.metadata.finalizers.clone().unwrap_or_default();
+async fn begin(ctx: &Context, seen: &mut Seen, first: Option<PlacedClient>) -> Result<(), Failure> {
+    let meta = &seen.o.key.metadata;
+    let mut finalizers = meta.finalizers.clone().unwrap_or_default();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
     finalizers.push(FINALIZER.to_owned());
-    patch_finalizers(ctx, seen, &finalizers).await
+    let mut annotations = meta.annotations.clone().unwrap_or_default();
+    annotations.remove(hints::FIRST_CLIENT);
+    if let Some(first) = first {
+        let note = format!("{}/{}", first.key_manager, first.client.id);
+        annotations.insert(hints::FIRST_CLIENT.to_owned(), note);
+    }
+    patch_metadata(ctx, seen, &finalizers, Some(&annotations)).await
 }
 
 async fn remove_finalizer(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
     let all = seen.o.key.metadata.finalizers.clone().unwrap_or_default();
     let finalizers: Vec<_> = all.into_iter().filter(|finalizer| finalizer != FINALIZER).collect();
-    match patch_finalizers(ctx, seen, &finalizers).await {
+    match patch_metadata(ctx, seen, &finalizers, None).await {
         Err(Failure::Api(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
         other => other,
     }?;
@@ -278,12 +288,21 @@ async fn remove_finalizer(ctx: &Context, seen: &mut Seen) -> Result<(), Failure>
     Ok(())
 }
 
-async fn patch_finalizers(ctx: &Context, seen: &mut Seen, finalizers: &[String]) -> Result<(), Failure> {
+async fn patch_metadata(
+    ctx: &Context,
+    seen: &mut Seen,
+    finalizers: &[String],
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Failure> {
     let key = &seen.o.key;
-    let patch = serde_json::json!([
-        { "op": "test", "path": "/metadata/resourceVersion", "value": key.resource_version() },
-        { "op": "add", "path": "/metadata/finalizers", "value": finalizers },
-    ]);
+    let mut operations = vec![
+        serde_json::json!({ "op": "test", "path": "/metadata/resourceVersion", "value": key.resource_version() }),
+        serde_json::json!({ "op": "add", "path": "/metadata/finalizers", "value": finalizers }),
+    ];
+    operations.extend(
+        annotations.map(|all| serde_json::json!({ "op": "add", "path": "/metadata/annotations", "value": all })),
+    );
+    let patch = serde_json::Value::Array(operations);
     let patch: json_patch::Patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
     let api = Api::<ApplicationKey>::namespaced(ctx.client.clone(), seen.o.namespace());
     let params = PatchParams {
@@ -342,11 +361,13 @@ async fn published(ctx: &Context, seen: &mut Seen, name: &str, written: Written,
             let mut world = ctx.world.lock();
             world.put_secret(Name::new(&key.namespace, name), secrets::meta(&published));
             drop(world);
-            if !tokens && seen.o.hand.credential.take().is_some() {
+            if !tokens && let Some(credential) = seen.o.hand.credential.take() {
                 seen.o.hand = crate::plan::observed::Hand {
+                    checked: credential.verified == Some(true),
                     tokens: std::mem::take(&mut seen.o.hand.tokens),
                     refused_tokens: std::mem::take(&mut seen.o.hand.refused_tokens),
-                    orphans: std::mem::take(&mut seen.o.hand.orphans),
+                    not_found: std::mem::take(&mut seen.o.hand.not_found),
+                    deleted: std::mem::take(&mut seen.o.hand.deleted),
                     updated: true,
                     ..crate::plan::observed::Hand::default()
                 };
@@ -370,35 +391,28 @@ async fn register_given(ctx: &Context, seen: &mut Seen, properties: &key_manager
         id: ctx.entropy.attempt_id()?,
         key_manager: target.reference.clone(),
     };
-    if let Some(before) = &seen.o.state.attempt
-        && !seen.o.hand.orphans.contains(&before.id)
-        && !driver.capabilities().find
-    {
-        super::report::orphan(ctx, &seen.o.key, &before.id).await;
-        seen.o.hand.orphans.insert(before.id.clone());
-    }
     let state = State {
         attempt: Some(attempt.clone()),
         ..seen.o.state.clone()
     };
     write_state(ctx, seen, state).await?;
-    let client = Client {
-        id: String::new(),
-        mark: seen.o.mark(),
-        management: None,
-    };
+    let client = seen.o.client(String::new());
     let secret = ctx.entropy.client_secret()?;
     match driver.register(&client, properties, &secret, Some(&attempt.id)).await? {
-        Registered::Made(answer) => store_answer(ctx, seen, answer).await,
+        Registered::Made(answer) => store_answer(ctx, seen, attempt.key_manager, answer).await,
         Registered::Exists => Err(not_there(&client)),
     }
 }
 
-async fn store_answer(ctx: &Context, seen: &mut Seen, answer: key_manager::Answer) -> Result<(), Failure> {
+async fn store_answer(
+    ctx: &Context,
+    seen: &mut Seen,
+    key_manager: KeyManagerRef,
+    answer: key_manager::Answer,
+) -> Result<(), Failure> {
     let client = Client {
-        id: answer.id.clone(),
-        mark: seen.o.mark(),
         management: answer.management,
+        ..seen.o.client(answer.id.clone())
     };
     let stored = StoredAnswer {
         client_id: answer.id.clone(),
@@ -406,7 +420,7 @@ async fn store_answer(ctx: &Context, seen: &mut Seen, answer: key_manager::Answe
     };
     let state = State {
         attempt: None,
-        client: Some(client),
+        client: Some(PlacedClient { key_manager, client }),
         answer: Some(stored),
         ..seen.o.state.clone()
     };
@@ -415,13 +429,16 @@ async fn store_answer(ctx: &Context, seen: &mut Seen, answer: key_manager::Answe
     Ok(())
 }
 
-async fn find(ctx: &Context, seen: &mut Seen, attempt: String) -> Result<(), Failure> {
-    if let Some(answer) = driver(ctx, seen)?.find(&seen.o.mark(), &attempt).await? {
-        store_answer(ctx, seen, answer).await
-    } else {
-        seen.o.hand.orphans.insert(attempt);
-        Ok(())
+async fn find(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Failure> {
+    let driver = driver_of(ctx, &attempt.key_manager, seen.o.namespace())?;
+    if let Some(answer) = driver.find(&seen.o.mark(), &attempt.id).await? {
+        return store_answer(ctx, seen, attempt.key_manager, answer).await;
     }
+    if !driver.capabilities().find {
+        super::report::orphan(ctx, &seen.o.key, &attempt.id).await;
+    }
+    seen.o.hand.not_found.insert(attempt.id);
+    Ok(())
 }
 
 /// Management data that changed are stored at once: the ones before may not work any more.
@@ -436,8 +453,12 @@ async fn keep_management(
         management: Some(management),
         ..client
     };
+    let target = seen.o.target.as_ref().map_err(|_| Failure::Changed)?;
     let state = State {
-        client: Some(client),
+        client: Some(PlacedClient {
+            key_manager: target.reference.clone(),
+            client,
+        }),
         ..seen.o.state.clone()
     };
     write_state(ctx, seen, state).await
@@ -478,23 +499,10 @@ async fn verify(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn delete_client(
-    ctx: &Context,
-    seen: &mut Seen,
-    key_manager: &KeyManagerRef,
-    client: Client,
-    gone: &mut Vec<String>,
-) -> Result<(), Failure> {
-    driver_of(ctx, key_manager, seen.o.namespace())?.delete(&client).await?;
-    let of_old = seen.o.state.old.as_ref().is_some_and(|old| old.client.id == client.id);
-    gone.push(client.id);
-    if of_old && seen.o.key.metadata.deletion_timestamp.is_none() {
-        let state = State {
-            old: None,
-            ..seen.o.state.clone()
-        };
-        write_state(ctx, seen, state).await?;
-    }
+async fn delete_client(ctx: &Context, seen: &mut Seen, placed: PlacedClient) -> Result<(), Failure> {
+    let driver = driver_of(ctx, &placed.key_manager, seen.o.namespace())?;
+    driver.delete(&placed.client).await?;
+    seen.o.hand.deleted.insert((placed.key_manager, placed.client.id));
     Ok(())
 }
 

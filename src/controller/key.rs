@@ -116,11 +116,10 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
 }
 
 async fn steps(ctx: &Context, seen: &mut Seen) -> Result<Vec<conditions::Say>, Failure> {
-    let mut gone = vec![];
     for _ in 0..STEP_LIMIT {
         let now = ctx.clock.now();
         let step = if seen.o.key.metadata.deletion_timestamp.is_some() {
-            removal::next(&seen.o, &gone, now)
+            removal::next(&seen.o, now)
         } else {
             plan::key::next(&seen.o, now)
         };
@@ -128,7 +127,7 @@ async fn steps(ctx: &Context, seen: &mut Seen) -> Result<Vec<conditions::Say>, F
             return Ok(says);
         }
         tracing::debug!(key = %Name::new(seen.o.namespace(), seen.o.name()), step = step.name(), "step");
-        execute::execute(ctx, seen, step, &mut gone).await?;
+        execute::execute(ctx, seen, step).await?;
     }
     let text = "the plan did not come to an end; this is a defect of the operator";
     Err(crate::key_manager::Error::new(crate::key_manager::Category::InvalidRequest, text).into())
@@ -219,7 +218,14 @@ fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
         .and_then(|o| o.target.as_ref().ok())
         .map(|target| target.reference.clone());
     let said = key.status.as_ref().and_then(|status| status.key_manager.clone());
-    let old = o.and_then(|o| o.state.old.as_ref()).map(|old| old.key_manager.clone());
+    let placed = |o: &Observed| {
+        o.state
+            .old
+            .clone()
+            .or_else(|| o.state.making.clone())
+            .or_else(|| o.first_client())
+    };
+    let old = o.and_then(placed).map(|placed| placed.key_manager);
     let wanted = key.spec.key_manager_ref.clone();
     let summary = KeySummary {
         application: key.spec.application_ref.name.clone(),

@@ -144,6 +144,7 @@ impl Context {
 /// Watches and works until it is dropped.
 pub async fn run(ctx: Arc<Context>) {
     tokio::select! {
+        biased;
         () = watch::run(ctx.clone()) => {}
         () = work(ctx.clone()) => {}
     }
@@ -156,6 +157,7 @@ async fn work(ctx: Arc<Context>) {
             tasks.join_next().await;
         }
         let item = tokio::select! {
+            biased;
             item = ctx.queue.next() => item,
             Some(_) = tasks.join_next() => continue,
         };

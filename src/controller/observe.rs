@@ -87,7 +87,8 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
         (_, Some(former)) => former.hints.key_manager.clone(),
         _ => None,
     }
-    .or_else(|| key.status.as_ref().and_then(|status| status.key_manager.clone()));
+    .or_else(|| key.status.as_ref().and_then(|status| status.key_manager.clone()))
+    .or_else(|| first_key_manager(&key));
     let target = target(
         ctx,
         &key,
@@ -107,6 +108,12 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
         hand,
     };
     Ok(Seen { o, stored_state })
+}
+
+/// The key manager that was found for a key before anything was published.
+fn first_key_manager(key: &ApplicationKey) -> Option<crate::api::KeyManagerRef> {
+    let note = key.annotations().get(hints::FIRST_CLIENT)?;
+    hints::reference(note.rsplit_once('/')?.0)
 }
 
 /// Reads the state Secret of a key.

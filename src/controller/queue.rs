@@ -121,6 +121,7 @@ impl Queue {
             };
             match next_time {
                 Some(at) => tokio::select! {
+                    biased;
                     () = notified => {}
                     () = tokio::time::sleep_until(at) => {}
                 },

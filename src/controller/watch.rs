@@ -1,13 +1,19 @@
 //! Watches: events of the cluster become memory and work. Nothing here calls a key manager or writes.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
+use backon::ExponentialBuilder;
 use futures::{Stream, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Resource, ResourceExt as _,
     core::PartialObjectMeta,
-    runtime::{WatchStreamExt as _, watcher, watcher::Event},
+    runtime::{
+        WatchStreamExt as _,
+        utils::{Backoff, ResetTimerBackoff},
+        watcher,
+        watcher::Event,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -87,7 +93,17 @@ fn watch<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Result<E
 where
     K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    watcher(api, config).default_backoff()
+    watcher(api, config).backoff(backoff())
+}
+
+/// How long an interrupted watch waits. Without jitter, which a handful of watches does not need: a simulation can replay it.
+pub fn backoff() -> impl Backoff + use<> {
+    let doubled = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(800))
+        .with_max_delay(Duration::from_secs(30))
+        .with_factor(2.0)
+        .without_max_times();
+    ResetTimerBackoff::new(watcher::ExponentialBackoff::from(doubled), Duration::from_mins(2))
 }
 
 /// Follows everything, for ever: first what keys depend on, then the keys, so that the first look at a key sees the rest.

@@ -308,7 +308,7 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// Ends all secrets but `current` at `end`; never later than an end already set.
     async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error>;
 
-    /// Deletes a client.
+    /// Deletes a client; one with another mark is left alone, and as if it were not there.
     async fn delete(&self, client: &Client) -> Result<Changed, Error>;
 
     /// Asks for an access token as the client.

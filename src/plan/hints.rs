@@ -17,6 +17,10 @@ pub const MANAGED_BY: &str = "appkeys";
 /// Annotation on a key: each new non-empty value rotates once.
 pub const ROTATE: &str = "appkeys.dev/rotate";
 
+/// Annotation on a key, written together with the finalizer: where its first client is made (`KIND/NAME/CLIENT-ID`), so that
+/// a spec that changes before anything is published leaves no client behind.
+pub const FIRST_CLIENT: &str = "appkeys.dev/first-client";
+
 const CLUSTER_ID: &str = "appkeys.dev/cluster-id";
 const KEY_MANAGER: &str = "appkeys.dev/key-manager";
 const CLIENT_ID: &str = "appkeys.dev/client-id";
@@ -234,7 +238,8 @@ fn parsed<T: FromStr>(annotations: &BTreeMap<String, String>, key: &str) -> Opti
     annotations.get(key)?.parse().ok()
 }
 
-fn reference(text: &str) -> Option<KeyManagerRef> {
+/// Reads `KIND/NAME`.
+pub fn reference(text: &str) -> Option<KeyManagerRef> {
     let (kind, name) = text.split_once('/')?;
     let kind = match kind {
         "ClusterKeyManager" => KeyManagerKind::ClusterKeyManager,

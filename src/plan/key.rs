@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
-    observed::{InHand, Observed, OldClient, Published, SecretView, State, Target},
+    observed::{InHand, Observed, PlacedClient, Published, SecretView, State, Target},
     rotation,
     secret::{self, Entries},
     step::Step,
@@ -47,13 +47,16 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     }
     let target = match &o.target {
         Ok(target) => target,
-        Err(say) => return Step::Done(vec![say.clone()]),
+        Err(say) => return Step::Done(super::status::failed(o, say.reason, &say.message)),
     };
     if let Some(step) = refusal(o, target) {
         return step;
     }
     if !has_finalizer(o) {
-        return Step::AddFinalizer;
+        return Step::Begin(chosen(o, target));
+    }
+    if let Some(step) = left_behind(o, target) {
+        return step;
     }
     let step = match &o.secret {
         SecretView::Ours(published) => keep(o, target, published, now),
@@ -66,6 +69,69 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     };
     step.or_else(|| tokens::next(o, target, now))
         .unwrap_or_else(|| done(o, target))
+}
+
+/// The client that is to be made at `target`, where its id is our choice.
+fn chosen(o: &Observed, target: &Target) -> Option<PlacedClient> {
+    o.chosen_client(target, o.replacements()).map(|client| PlacedClient {
+        key_manager: target.reference.clone(),
+        client,
+    })
+}
+
+/// A client that was made, or may have been, and that nobody wants since the spec changed before it was published: it goes first.
+fn left_behind(o: &Observed, target: &Target) -> Option<Step> {
+    let published = o.secret.ours().or(o.former.as_deref());
+    let is_published = |placed: &PlacedClient| {
+        published.is_some_and(|published| {
+            published.hints.client_id == placed.client.id
+                && published.hints.key_manager.as_ref() == Some(&placed.key_manager)
+        })
+    };
+    if let Some(attempt) = o.state.attempt.as_ref().filter(|a| a.key_manager != target.reference) {
+        return Some(if o.hand.not_found.contains(&attempt.id) {
+            Step::WriteState(State {
+                attempt: None,
+                ..o.state.clone()
+            })
+        } else {
+            Step::Find(attempt.clone())
+        });
+    }
+    let elsewhere = |placed: &&PlacedClient| placed.key_manager != target.reference && !is_published(placed);
+    if let Some(placed) = o.state.client.as_ref().filter(elsewhere) {
+        return Some(if o.has_deleted(placed) {
+            Step::WriteState(State {
+                client: None,
+                answer: None,
+                ..o.state.clone()
+            })
+        } else {
+            Step::DeleteClient(placed.clone())
+        });
+    }
+    let first = || {
+        let none = published.is_none() && o.state.old.is_none() && o.state.client.is_none();
+        none.then(|| o.first_client()).flatten()
+    };
+    let made = o.state.making.clone().or_else(first)?;
+    let wanted = chosen(o, target);
+    let is_wanted = wanted
+        .as_ref()
+        .is_some_and(|wanted| wanted.key_manager == made.key_manager && wanted.client.id == made.client.id);
+    if is_wanted || is_published(&made) {
+        return None;
+    }
+    Some(if !o.has_deleted(&made) {
+        Step::DeleteClient(made)
+    } else if o.state.making.is_some() {
+        Step::WriteState(State {
+            making: wanted,
+            ..o.state.clone()
+        })
+    } else {
+        Step::Begin(wanted)
+    })
 }
 
 /// What stands against a key that has no client yet; a client that is there is kept, with what is granted.
@@ -216,9 +282,7 @@ fn rename(o: &Observed, target: &Target, former: &Published, now: Timestamp) -> 
 /// A client of given identity: an answer that was stored, an attempt to look for, or a new attempt.
 fn make_given(o: &Observed, target: &Target) -> Step {
     match &o.state.attempt {
-        Some(attempt) if target.capabilities.find && !o.hand.orphans.contains(&attempt.id) => {
-            Step::Find(attempt.id.clone())
-        }
+        Some(attempt) if !o.hand.not_found.contains(&attempt.id) => Step::Find(attempt.clone()),
         _ => Step::RegisterGiven(o.properties(target)),
     }
 }
@@ -258,11 +322,7 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
     let client = match desired {
         Some(client) if at_home && client.id == published.hints.client_id => client,
         Some(_) | None if at_home && !target.capabilities.chosen_identity() && o.state.old.is_none() => {
-            o.state.client.clone().unwrap_or_else(|| Client {
-                id: published.hints.client_id.clone(),
-                mark: o.mark(),
-                management: None,
-            })
+            o.client(published.hints.client_id.clone())
         }
         _ => return Some(move_client(o, target, published, now)),
     };
@@ -273,17 +333,22 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
             properties: o.properties(target),
         });
     }
-    if let Some(taken) = o.state.client.as_ref().filter(|taken| taken.mark != o.mark()) {
+    if let Some(taken) = o.state.client.as_ref().filter(|taken| taken.client.mark != o.mark()) {
         let client = Client {
             mark: o.mark(),
-            ..taken.clone()
+            ..taken.client.clone()
         };
         return Some(Step::WriteState(State {
-            client: Some(client),
+            client: Some(PlacedClient {
+                client,
+                ..taken.clone()
+            }),
             ..o.state.clone()
         }));
     }
-    if published.tampered && !o.hand.checked && !o.hand.refused {
+    // Somebody else may have written it, or an announced cut may have happened: it is used once before the key is ready again.
+    let doubtful = published.tampered || said_not_ready(o);
+    if doubtful && !o.hand.checked && !o.hand.refused && !o.hand.exists {
         let client_id = client.id;
         return Some(Step::Check { client_id, secret });
     }
@@ -325,7 +390,10 @@ fn take_over(o: &Observed, target: &Target, published: &Published, former: &str)
         management: None,
     };
     Step::WriteState(State {
-        client: Some(client),
+        client: Some(PlacedClient {
+            key_manager: target.reference.clone(),
+            client,
+        }),
         replacements: published.hints.replacements,
         ..o.state.clone()
     })
@@ -353,34 +421,49 @@ fn move_client(o: &Observed, target: &Target, published: &Published, now: Timest
                 Say::yes("Draining", "OldClientDrains", text),
             ]);
         }
-        return Step::DeleteClient {
-            key_manager: old.key_manager.clone(),
-            client: old.client.clone(),
-        };
+        return drained(o, old);
     }
-    let old = OldClient {
+    let old = PlacedClient {
         key_manager: published_at(o, target, published),
         client: published_client(o, published),
     };
+    replaced(o, target, old)
+}
+
+/// The old client goes; then there is none.
+fn drained(o: &Observed, old: &PlacedClient) -> Step {
+    if !o.has_deleted(old) {
+        return Step::DeleteClient(old.clone());
+    }
+    Step::WriteState(State {
+        old: None,
+        making: None,
+        ..o.state.clone()
+    })
+}
+
+/// What is recorded before a client takes the place of `old`.
+fn replaced(o: &Observed, target: &Target, old: PlacedClient) -> Step {
     let replacements = o.replacements() + 1;
+    let making = o.chosen_client(target, replacements).map(|client| PlacedClient {
+        key_manager: target.reference.clone(),
+        client,
+    });
     Step::WriteState(State {
         replacements,
         client: None,
+        answer: None,
         old: Some(old),
-        ..o.state.clone()
+        making,
+        attempt: None,
     })
 }
 
 /// A new client instead of this one: its secret can neither be read nor changed.
 fn replace_client(o: &Observed, target: &Target, client: Client) -> Step {
     let key_manager = target.reference.clone();
-    let old = o.state.old.clone().or(Some(OldClient { key_manager, client }));
-    Step::WriteState(State {
-        replacements: o.replacements() + 1,
-        client: None,
-        old,
-        ..o.state.clone()
-    })
+    let old = o.state.old.clone().unwrap_or(PlacedClient { key_manager, client });
+    replaced(o, target, old)
 }
 
 fn published_at(o: &Observed, target: &Target, published: &Published) -> crate::api::KeyManagerRef {
@@ -394,11 +477,9 @@ fn published_at(o: &Observed, target: &Target, published: &Published) -> crate::
 }
 
 fn published_client(o: &Observed, published: &Published) -> Client {
-    o.state.client.clone().unwrap_or_else(|| Client {
-        id: published.hints.client_id.clone(),
-        mark: o.mark(),
-        management: None,
-    })
+    let id = &published.hints.client_id;
+    let known = o.state.client.as_ref().filter(|known| known.client.id == *id);
+    known.map_or_else(|| o.client(id.clone()), |known| known.client.clone())
 }
 
 /// The old secret's end, once the new one is published; the old client's end, once its overlap is over.
@@ -413,10 +494,7 @@ fn retire(
     let end = published.hints.previous_valid_until;
     if let Some(old) = &o.state.old {
         let over = end.is_none_or(|end| end <= now);
-        return over.then(|| Step::DeleteClient {
-            key_manager: old.key_manager.clone(),
-            client: old.client.clone(),
-        });
+        return over.then(|| drained(o, old));
     }
     if let Some(former) = &published.hints.former
         && former.until <= now
@@ -454,17 +532,11 @@ fn rotate(o: &Observed, target: &Target, published: &Published, client: &Client,
         RotationStrategy::Overlap => new_secret(o, target, published, client.clone()),
         RotationStrategy::InPlace => in_place(o, published, client.clone()),
         RotationStrategy::ReplaceClient => {
-            let old = OldClient {
+            let old = PlacedClient {
                 key_manager: target.reference.clone(),
                 client: published_client(o, published),
             };
-            let replacements = o.replacements() + 1;
-            Step::WriteState(State {
-                replacements,
-                client: None,
-                old: Some(old),
-                ..o.state.clone()
-            })
+            replaced(o, target, old)
         }
     })
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access::{self, Grants},
-    hints::{Hints, TokenHints},
+    hints::{self, Hints, TokenHints},
     identity,
     secret::{self, Entries},
 };
@@ -133,7 +133,7 @@ pub struct State {
     pub replacements: u32,
     /// The client, where its id or owner cannot be derived.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<Client>,
+    pub client: Option<PlacedClient>,
     /// A registration whose answer is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
@@ -142,7 +142,10 @@ pub struct State {
     pub answer: Option<StoredAnswer>,
     /// The client that is being replaced, from before the new one is made until it is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub old: Option<OldClient>,
+    pub old: Option<PlacedClient>,
+    /// The new client of a replacement or move, where its id is our choice; from before it is made until the old one is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub making: Option<PlacedClient>,
 }
 
 impl State {
@@ -153,6 +156,7 @@ impl State {
             && self.attempt.is_none()
             && self.answer.is_none()
             && self.old.is_none()
+            && self.making.is_none()
     }
 }
 
@@ -177,10 +181,10 @@ pub struct StoredAnswer {
     pub secret: SecretString,
 }
 
-/// A client that is being replaced.
+/// A client and where it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct OldClient {
+pub struct PlacedClient {
     /// Where it is.
     pub key_manager: KeyManagerRef,
     /// Which one.
@@ -216,8 +220,10 @@ pub struct Hand {
     pub tokens: BTreeMap<String, Token>,
     /// Access tokens that were refused, with the key manager's word.
     pub refused_tokens: BTreeMap<String, &'static str>,
-    /// Clients that may have been made and cannot be found: their attempts' ids.
-    pub orphans: BTreeSet<String>,
+    /// Attempts that were looked for in vain.
+    pub not_found: BTreeSet<String>,
+    /// Clients that this pass has deleted.
+    pub deleted: BTreeSet<(KeyManagerRef, String)>,
 }
 
 /// A secret that is registered and not published.
@@ -267,22 +273,49 @@ impl Observed {
 
     /// The client that the key should have at `target`.
     pub fn desired_client(&self, target: &Target) -> Option<Client> {
-        if let Some(client) = &self.state.client {
-            return Some(client.clone());
+        match &self.state.client {
+            Some(known) if known.key_manager == target.reference => Some(known.client.clone()),
+            _ => self.chosen_client(target, self.replacements()),
         }
-        if !target.capabilities.chosen_identity() {
-            return None;
-        }
-        let id = self
-            .spec()
-            .client_id
-            .clone()
-            .unwrap_or_else(|| identity::client_id(&self.mark(), &target.reference, self.replacements()));
-        Some(Client {
+    }
+
+    /// The client of chosen identity at `target` after so many replacements.
+    pub fn chosen_client(&self, target: &Target, replacements: u32) -> Option<Client> {
+        target
+            .capabilities
+            .chosen_identity()
+            .then(|| self.derived_client(&target.reference, replacements))
+    }
+
+    /// The client that the key has at `key_manager` after so many replacements, where the id is our choice.
+    pub fn derived_client(&self, key_manager: &KeyManagerRef, replacements: u32) -> Client {
+        let chosen = self.spec().client_id.clone();
+        self.client(chosen.unwrap_or_else(|| identity::client_id(&self.mark(), key_manager, replacements)))
+    }
+
+    /// The client of this id, which must be this key's.
+    pub fn client(&self, id: String) -> Client {
+        Client {
             id,
             mark: self.mark(),
             management: None,
+        }
+    }
+
+    /// Where the key's first client is made, as the key itself says since before it was made.
+    pub fn first_client(&self) -> Option<PlacedClient> {
+        let text = self.key.metadata.annotations.as_ref()?.get(hints::FIRST_CLIENT)?;
+        let (key_manager, id) = text.rsplit_once('/')?;
+        Some(PlacedClient {
+            key_manager: hints::reference(key_manager)?,
+            client: self.client(id.to_owned()),
         })
+    }
+
+    /// Whether this pass has deleted `placed`.
+    pub fn has_deleted(&self, placed: &PlacedClient) -> bool {
+        let id = (placed.key_manager.clone(), placed.client.id.clone());
+        self.hand.deleted.contains(&id)
     }
 
     /// The properties that the key's client should have at `target`: what is asked for and granted.

@@ -3,18 +3,14 @@
 use jiff::Timestamp;
 
 use super::{
-    observed::{Observed, Published, SecretView, State},
+    observed::{Observed, PlacedClient, Published, SecretView, State},
     secret::Rendered,
     step::Step,
 };
-use crate::{
-    api::{DeletionPolicy, FINALIZER, KeyManagerRef, conditions::Say},
-    key_manager::Client,
-    plan::identity,
-};
+use crate::api::{DeletionPolicy, FINALIZER, conditions::Say};
 
-/// The next step for a key that is being deleted. `gone` are the clients that this pass has deleted.
-pub fn next(o: &Observed, gone: &[String], now: Timestamp) -> Step {
+/// The next step for a key that is being deleted.
+pub fn next(o: &Observed, now: Timestamp) -> Step {
     if !o
         .key
         .metadata
@@ -31,10 +27,11 @@ pub fn next(o: &Observed, gone: &[String], now: Timestamp) -> Step {
     if o.spec().deletion_policy == Some(DeletionPolicy::Retain) {
         return retain(o, now);
     }
-    for (key_manager, client) in clients(o) {
-        if !gone.contains(&client.id) {
-            return Step::DeleteClient { key_manager, client };
-        }
+    if let Some(attempt) = o.state.attempt.as_ref().filter(|a| !o.hand.not_found.contains(&a.id)) {
+        return Step::Find(attempt.clone());
+    }
+    if let Some(placed) = clients(o).into_iter().find(|placed| !o.has_deleted(placed)) {
+        return Step::DeleteClient(placed);
     }
     if let Some(published) = [o.tokens.ours(), o.secret.ours(), o.former.as_deref()]
         .into_iter()
@@ -79,37 +76,28 @@ fn release(published: &Published, now: Timestamp) -> Step {
     }
 }
 
-/// Every client that the key can have: the published one, the one in the state Secret, a derived one that a process may
-/// have made and not published, and the old one of a move. All but the state's are derived, never read from an annotation.
-fn clients(o: &Observed) -> Vec<(KeyManagerRef, Client)> {
+/// Every client that the key can have: those in the state Secret, the published one, the one that was to be made first, and
+/// the derived one that a process may have made and not published. The key manager checks the mark of each.
+fn clients(o: &Observed) -> Vec<PlacedClient> {
     let mut clients = vec![];
-    let published = o
-        .secret
-        .ours()
-        .and_then(|published| published.hints.key_manager.clone());
-    let said = o.key.status.as_ref().and_then(|status| status.key_manager.clone());
-    let wanted = o.target.as_ref().ok().map(|target| target.reference.clone());
-    let chosen = o
-        .target
-        .as_ref()
-        .is_ok_and(|target| target.capabilities.chosen_identity());
-    if let Some(key_manager) = published.or(said).or(wanted) {
-        let given = o.state.client.clone();
-        let client = given.or_else(|| {
-            chosen.then(|| Client {
-                id: o
-                    .spec()
-                    .client_id
-                    .clone()
-                    .unwrap_or_else(|| identity::client_id(&o.mark(), &key_manager, o.replacements())),
-                mark: o.mark(),
-                management: None,
-            })
-        });
-        clients.extend(client.map(|client| (key_manager, client)));
+    clients.extend(o.state.client.clone());
+    clients.extend(o.state.old.clone());
+    clients.extend(o.state.making.clone());
+    clients.extend(o.first_client());
+    let published = o.secret.ours().or(o.former.as_deref());
+    if let Some(hints) = published.map(|published| &published.hints)
+        && let Some(key_manager) = hints.key_manager.clone()
+    {
+        let client = o.client(hints.client_id.clone());
+        clients.push(PlacedClient { key_manager, client });
     }
-    if let Some(old) = &o.state.old {
-        clients.push((old.key_manager.clone(), old.client.clone()));
+    let said = o.key.status.as_ref().and_then(|status| status.key_manager.clone());
+    let target = o.target.as_ref().ok().filter(|t| t.capabilities.chosen_identity());
+    let wanted = target.map(|target| target.reference.clone());
+    // A key manager that chooses ids itself knows no derived one; those in the state are all there are.
+    for key_manager in said.filter(|_| target.is_some()).into_iter().chain(wanted) {
+        let client = o.derived_client(&key_manager, o.replacements());
+        clients.push(PlacedClient { key_manager, client });
     }
     clients
 }

@@ -29,7 +29,10 @@ pub fn failed(o: &Observed, reason: &'static str, message: &str) -> Vec<Say> {
     let Some(published) = o.secret.ours().filter(|published| published.client_secret().is_some()) else {
         return vec![Say::no("Ready", reason, message)];
     };
-    if o.hand.announced || o.hand.refused || o.hand.exists {
+    let conditions = o.key.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let ready = conditions::is_true(conditions, "Ready");
+    if !ready || o.hand.announced || o.hand.refused || o.hand.exists {
+        // A pass that failed never makes a key ready: what made it not ready may still be so.
         return vec![Say::no("Ready", reason, message)];
     }
     let end = o.token_hints().values().map(|token| token.expires_at).min();

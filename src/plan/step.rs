@@ -4,19 +4,19 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::{
-    observed::{Published, State},
+    observed::{Attempt, PlacedClient, Published, State},
     secret::Rendered,
 };
 use crate::{
-    api::{AccessTokenSpec, KeyManagerRef, conditions::Say},
+    api::{AccessTokenSpec, conditions::Say},
     key_manager::{Client, Properties, Room},
 };
 
 /// One effect, or the end of a pass.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Put our finalizer on the key.
-    AddFinalizer,
+    /// Put our finalizer on the key, and a note where its first client is made.
+    Begin(Option<PlacedClient>),
     /// Write status now: what follows must not be a surprise.
     Announce(Say),
     /// Replace the content of the state Secret; empty deletes it.
@@ -26,7 +26,7 @@ pub enum Step {
     /// Note an attempt in the state Secret, make a client of given identity and store the answer at once.
     RegisterGiven(Properties),
     /// Look for the client that an attempt without an answer made.
-    Find(String),
+    Find(Attempt),
     /// Make a client of chosen identity, with a fresh secret or the one given.
     Register {
         /// Which.
@@ -91,12 +91,7 @@ pub enum Step {
         token: AccessTokenSpec,
     },
     /// Delete a client.
-    DeleteClient {
-        /// Where.
-        key_manager: KeyManagerRef,
-        /// Which.
-        client: Client,
-    },
+    DeleteClient(PlacedClient),
     /// Delete a Secret of ours, guarded by its uid and resource version.
     DeleteSecret(Box<Published>),
     /// Delete the Secret that had the credential under a former name, if it is this key's.
@@ -111,7 +106,7 @@ impl Step {
     /// The step's name, for logs and metrics.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::AddFinalizer => "AddFinalizer",
+            Self::Begin(_) => "Begin",
             Self::Announce(_) => "Announce",
             Self::WriteState(_) => "WriteState",
             Self::Fence(_) => "Fence",
@@ -126,7 +121,7 @@ impl Step {
             Self::Publish { .. } => "Publish",
             Self::Retire { .. } => "Retire",
             Self::FetchToken { .. } => "FetchToken",
-            Self::DeleteClient { .. } => "DeleteClient",
+            Self::DeleteClient(_) => "DeleteClient",
             Self::DeleteSecret(_) => "DeleteSecret",
             Self::DeleteFormer(_) => "DeleteFormer",
             Self::RemoveFinalizer => "RemoveFinalizer",

@@ -53,6 +53,7 @@ pub(crate) struct Plan {
     at: Mutex<Option<(usize, Mishap)>>,
     rate: Mutex<Option<(SmallRng, f64)>>,
     trace: Trace,
+    clock: Option<Clock>,
     pub(crate) dying: CancellationToken,
 }
 
@@ -61,36 +62,49 @@ impl Faults for Plan {
         if request.plural == "leases" || request.plural == "events" {
             return Fault::Pass;
         }
-        if !request.verb.writes() {
-            return self.random(false);
+        let write = request.verb.writes();
+        let fault = if write { self.at_write() } else { self.random(false) };
+        if write || fault != Fault::Pass {
+            let RequestInfo {
+                verb,
+                plural,
+                namespace,
+                name,
+                ..
+            } = request;
+            self.note(&format!("{verb:?} {plural} {namespace}/{name}"), fault);
         }
+        fault
+    }
+}
+
+impl Plan {
+    fn at_write(&self) -> Fault {
         let n = self.writes.fetch_add(1, Ordering::SeqCst);
-        let mishap = self
-            .at
-            .lock()
-            .unwrap()
-            .filter(|(at, _)| *at == n)
-            .map(|(_, mishap)| mishap);
-        self.trace.lock().unwrap().push(format!(
-            "{n}: {:?} {} {}/{} {mishap:?}",
-            request.verb, request.plural, request.namespace, request.name
-        ));
-        match mishap {
+        let at = *self.at.lock().unwrap();
+        match at.filter(|(at, _)| *at == n) {
             None => self.random(true),
-            Some(Mishap::Lose(fault)) => fault,
-            Some(Mishap::DieBefore) => {
+            Some((_, Mishap::Lose(fault))) => fault,
+            Some((_, Mishap::DieBefore)) => {
                 self.dying.cancel();
                 Fault::Hang
             }
-            Some(Mishap::DieAfter) => {
+            Some((_, Mishap::DieAfter)) => {
                 self.dying.cancel();
                 Fault::ApplyAndHang
             }
         }
     }
-}
 
-impl Plan {
+    fn note(&self, what: &str, fault: Fault) {
+        let now = self.clock.as_ref().map(Clock::now);
+        let mut line = format!("{:?} {what}", now.unwrap_or_default());
+        if fault != Fault::Pass {
+            line.push_str(&format!(" {fault:?}"));
+        }
+        self.trace.lock().unwrap().push(line);
+    }
+
     fn random(&self, write: bool) -> Fault {
         let mut rate = self.rate.lock().unwrap();
         let Some((rng, probability)) = &mut *rate else {
@@ -151,7 +165,12 @@ impl Bench {
         });
         let invariants = Arc::new(Invariants::new(clock.clone()));
         let watch = invariants.clone();
-        api.inspect(move |store| watch.look(store));
+        let trace = Trace::default();
+        let said = trace.clone();
+        api.inspect(move |store| {
+            watch.look(store);
+            said.lock().unwrap().extend(watch.said());
+        });
         let bench = Self {
             api,
             invariants,
@@ -160,7 +179,7 @@ impl Bench {
             process: None,
             processes: 0,
             cluster_id: "cluster".into(),
-            trace: Trace::default(),
+            trace,
         };
         bench.api.edit(|store| {
             for namespace in ["appkeys", "team", "other"] {
@@ -195,6 +214,7 @@ impl Bench {
     pub(crate) fn start_with(&mut self, at: Option<(usize, Mishap)>, rate: Option<(u64, f64)>) {
         let plan = Arc::new(Plan {
             trace: self.trace.clone(),
+            clock: Some(self.clock.clone()),
             ..Plan::default()
         });
         self.note(&format!("process {} starts", self.processes + 1));
@@ -244,6 +264,7 @@ impl Bench {
                 .await;
                 let ctx = Arc::new(Context::new(guarded, settings, clock.clone(), entropy, drivers));
                 tokio::select! {
+                    biased;
                     () = controller::run(ctx) => {}
                     () = leadership.lost() => {}
                 }
@@ -256,6 +277,7 @@ impl Bench {
                 CancellationToken::new(),
             );
             tokio::select! {
+                biased;
                 () = controllers => {}
                 () = leading => {}
                 () = store.run() => {}

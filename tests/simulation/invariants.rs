@@ -35,6 +35,9 @@ struct Inner {
     seen: Vec<Seen>,
     overlap: SignedDuration,
     broken: Vec<String>,
+    /// What each key said of itself last.
+    said: BTreeMap<String, String>,
+    trace: Vec<String>,
 }
 
 impl Invariants {
@@ -55,6 +58,11 @@ impl Invariants {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
     }
 
+    /// What keys said of themselves since this was asked last.
+    pub(crate) fn said(&self) -> Vec<String> {
+        std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).trace)
+    }
+
     /// Looks at the objects after a write.
     pub(crate) fn look(&self, store: &Store) {
         let now = self.clock.now();
@@ -73,6 +81,16 @@ impl Invariants {
                 .into_iter()
                 .flatten()
                 .any(|c| c["type"] == "Ready" && c["status"] == "True");
+            let says: Vec<_> = key["status"]["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|c| format!("{}={} {}: {}", c["type"], c["status"], c["reason"], c["message"]))
+                .collect();
+            let says = format!("    key {} says {}", id.name, says.join("; ")).replace('"', "");
+            if inner.said.insert(id.name.clone(), says.clone()).as_ref() != Some(&says) {
+                inner.trace.push(says);
+            }
             let name = key["status"]["secretRef"]["name"].as_str().unwrap_or_default();
             let deleting = !key["metadata"]["deletionTimestamp"].is_null();
             let Some(secret) = store.get(&Id::secret(&id.namespace, name)) else {

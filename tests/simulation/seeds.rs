@@ -78,7 +78,12 @@ async fn life(seed: u64) -> Result<(), String> {
     }
     let clients = records(&bench.api.store()).len();
     if clients != KEYS.len() {
-        return Err(format!("{clients} clients for {} keys\n{}", KEYS.len(), keys()));
+        return Err(format!(
+            "{clients} clients for {} keys\n{}\n{}",
+            KEYS.len(),
+            keys(),
+            bench.trace()
+        ));
     }
     Ok(())
 }

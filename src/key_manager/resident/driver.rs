@@ -171,8 +171,11 @@ impl KeyManager for ResidentDriver {
     }
 
     async fn delete(&self, client: &Client) -> Result<Changed, Error> {
-        let Some(stored) = self.own(client, None).await? else {
-            return Ok(Changed::NotThere);
+        let stored = match self.own(client, None).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Ok(Changed::NotThere),
+            Err(error) if error.category == Category::ClientConflict => return Ok(Changed::NotThere),
+            Err(error) => return Err(error),
         };
         let preconditions = Preconditions {
             uid: Some(stored.uid),

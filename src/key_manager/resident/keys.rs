@@ -162,9 +162,9 @@ pub fn generate(algorithm: SigningAlgorithm) -> Result<(String, SecretString), K
     let pair = match algorithm {
         SigningAlgorithm::ES256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?,
         SigningAlgorithm::EdDSA => {
-            // With the public key inside (RFC 5958), which the signer asks for.
+            // Without the public key inside (RFC 5208): the JWK is made from nothing else.
             let pkcs8 =
-                Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| rcgen::Error::RingUnspecified)?;
+                Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).map_err(|_| rcgen::Error::RingUnspecified)?;
             KeyPair::try_from(pkcs8.as_ref())?
         }
         SigningAlgorithm::RS256 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)?,

@@ -19,7 +19,10 @@ use tokio::{
 };
 
 use super::record::{self, ClientRecord};
-use crate::{controller::secrets::COMPONENT_LABEL, plan::hints};
+use crate::{
+    controller::{secrets::COMPONENT_LABEL, watch::backoff},
+    plan::hints,
+};
 
 /// Live reads under way at the same time.
 const LIVE_READS: usize = 16;
@@ -78,7 +81,7 @@ impl RecordStore {
             hints::MANAGED_BY,
             record::COMPONENT
         );
-        let mut events = pin!(watcher(self.api(), watcher::Config::default().labels(&selector)).default_backoff());
+        let mut events = pin!(watcher(self.api(), watcher::Config::default().labels(&selector)).backoff(backoff()));
         let mut seen: Option<HashSet<(String, String)>> = None;
         loop {
             match events.try_next().await {
