@@ -1,6 +1,7 @@
 //! One run: the servers, which stay, and the operator's process, which may die.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -168,6 +169,10 @@ impl Bench {
         let trace = Trace::default();
         let said = trace.clone();
         api.inspect(move |store| {
+            let concerns = |id: &Id| matches!(id.plural.as_str(), "secrets" | "applicationkeys");
+            if !store.last_change().is_some_and(concerns) {
+                return;
+            }
             watch.look(store);
             said.lock().unwrap().extend(watch.said());
         });
@@ -337,18 +342,21 @@ impl Bench {
 
     /// Lets time pass until `good`, at most `limit`; a process that died is started again. Whether it came to be.
     pub(crate) async fn until(&mut self, limit: Duration, good: impl Fn(&Self) -> bool) -> bool {
-        let end = Instant::now() + limit;
+        let start = Instant::now();
         loop {
             if !self.is_running() {
                 self.start();
             }
+            self.invariants.look(&self.api.store());
             if good(self) {
                 return true;
             }
-            if Instant::now() >= end {
+            if start.elapsed() >= limit {
                 return false;
             }
-            sleep(Duration::from_millis(250)).await;
+            // Most happens at once; later it is enough to look now and then.
+            let slow = start.elapsed() > Duration::from_secs(20);
+            sleep(Duration::from_millis(if slow { 4000 } else { 250 })).await;
         }
     }
 
@@ -375,6 +383,25 @@ pub(crate) fn run<T>(run: impl Future<Output = T>) -> T {
         .build()
         .unwrap()
         .block_on(run)
+}
+
+/// Plays all of `runs`, as many at once as there are cores. What failed, in the order of the runs.
+pub(crate) fn side_by_side<R: Send>(runs: Vec<R>, play: impl Fn(R) -> Option<String> + Sync) -> Vec<String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runs = Mutex::new(runs.into_iter().enumerate());
+    let failures = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some((n, run)) = { runs.lock().unwrap().next() } {
+                    if let Some(failure) = play(run) {
+                        failures.lock().unwrap().insert(n, failure);
+                    }
+                }
+            });
+        }
+    });
+    failures.into_inner().unwrap().into_values().collect()
 }
 
 impl Bench {

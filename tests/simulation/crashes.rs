@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testbed::memory_api::{Fault, Id};
 
 use super::{
-    bench::{Bench, Mishap, ready, run},
+    bench::{Bench, Mishap, ready, run, side_by_side},
     invariants::{entry, records},
 };
 
@@ -184,26 +184,16 @@ async fn play(story: &Story, mishap: Option<(usize, Mishap)>) -> Result<usize, S
 
 #[test]
 fn any_single_fault_at_any_single_write_ends_well() {
-    let mut failures = vec![];
-    let mut runs = 0;
+    let mut runs = vec![];
     for story in &STORIES {
-        let writes = match run(play(story, None)) {
-            Ok(writes) => writes,
-            Err(failure) => {
-                failures.push(failure);
-                continue;
-            }
-        };
-        for at in 0..writes {
-            for mishap in MISHAPS {
-                runs += 1;
-                failures.extend(run(play(story, Some((at, mishap)))).err());
-            }
-        }
+        let writes = run(play(story, None)).unwrap();
+        runs.extend((0..writes).flat_map(|at| MISHAPS.map(|mishap| (story, at, mishap))));
     }
+    let all = runs.len();
+    let failures = side_by_side(runs, |(story, at, mishap)| run(play(story, Some((at, mishap)))).err());
     assert!(
         failures.is_empty(),
-        "{} of {runs} runs failed; the first:\n{}",
+        "{} of {all} runs failed; the first:\n{}",
         failures.len(),
         failures[0]
     );

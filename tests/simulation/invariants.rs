@@ -158,11 +158,10 @@ impl Invariants {
 
 /// The clients of the resident key managers by id.
 pub(crate) fn records(store: &Store) -> BTreeMap<String, ClientRecord> {
-    let secrets = store.all("secrets").filter_map(|(_, secret)| {
-        let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret.clone()).ok()?;
-        ClientRecord::from_secret(&secret)
-    });
-    secrets.map(|record| (record.client_id.clone(), record)).collect()
+    let records = store
+        .all("secrets")
+        .filter_map(|(_, secret)| serde_json::from_str::<ClientRecord>(&entry(secret, "record")?).ok());
+    records.map(|record| (record.client_id.clone(), record)).collect()
 }
 
 /// An entry of a Secret as text.

@@ -8,7 +8,7 @@ use serde_json::json;
 use testbed::memory_api::Id;
 
 use super::{
-    bench::{Bench, ready, run},
+    bench::{Bench, ready, run, side_by_side},
     invariants::records,
 };
 
@@ -94,11 +94,18 @@ fn any_seed_heals() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds: Vec<u64> = match number("SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("SEEDS").unwrap_or(150)).collect(),
+        None => (0..number("SEEDS").unwrap_or(2000)).collect(),
     };
-    for seed in seeds {
-        if let Err(failure) = run(life(seed)) {
-            panic!("seed {seed} (again with SEED={seed} cargo test any_seed_heals): {failure}");
-        }
-    }
+    let failures = side_by_side(seeds, |seed| {
+        let failure = run(life(seed)).err()?;
+        Some(format!(
+            "seed {seed} (again with SEED={seed} cargo test any_seed_heals): {failure}"
+        ))
+    });
+    assert!(
+        failures.is_empty(),
+        "{} seeds failed; the first: {}",
+        failures.len(),
+        failures[0]
+    );
 }

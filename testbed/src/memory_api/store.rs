@@ -101,6 +101,11 @@ impl Store {
         self.objects.iter().filter(move |(id, _)| id.plural == plural)
     }
 
+    /// What changed last.
+    pub fn last_change(&self) -> Option<&Id> {
+        self.changes.last().map(|change| &change.id)
+    }
+
     /// Everything, to be restored elsewhere.
     pub fn dump(&self) -> BTreeMap<Id, Value> {
         self.objects.clone()
