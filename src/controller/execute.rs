@@ -1,6 +1,6 @@
 //! Steps to effects: one arm a step, no decisions. What an effect changed is put where the plan sees it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use kube::{
@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::{
     Context,
     observe::{self, Seen},
-    queue::Name,
+    queue::{Cause, Item, Name},
     secrets::{self, Written},
     world,
 };
@@ -38,6 +38,14 @@ pub enum Failure {
     /// A key manager refused a call or gave no answer.
     #[error("{0}")]
     KeyManager(#[from] key_manager::Error),
+    /// A key manager gave no answer to a call that changes something: it may still have its effect.
+    #[error("{error}")]
+    Unsettled {
+        /// What happened.
+        error: key_manager::Error,
+        /// For how long it may.
+        settles: SignedDuration,
+    },
     /// Somebody else changed what was read; the next pass reads it again.
     #[error("the object changed meanwhile")]
     Changed,
@@ -51,7 +59,7 @@ impl Failure {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Api(_) => "ApiServerError",
-            Self::KeyManager(error) => error.reason(),
+            Self::KeyManager(error) | Self::Unsettled { error, .. } => error.reason(),
             Self::Changed => "Changed",
             Self::Entropy(_) => "NoEntropy",
         }
@@ -93,23 +101,14 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
                 Some(secret) => secret,
                 None => ctx.entropy.client_secret()?,
             };
-            match driver(ctx, seen)?.register(&client, &properties, &secret, None).await? {
+            let driver = driver(ctx, seen)?;
+            match changing(&driver, driver.register(&client, &properties, &secret, None)).await? {
                 Registered::Made(answer) => hold(seen, answer.id, answer.secret, false),
                 Registered::Exists => seen.o.hand.exists = true,
             }
             Ok(())
         }
-        Step::Update { client, properties } => match driver(ctx, seen)?.update(&client, &properties).await? {
-            Changed::Done(management) => {
-                seen.o.hand.updated = true;
-                keep_management(ctx, seen, client, management).await
-            }
-            Changed::NotThere => {
-                seen.o.hand.updated = true;
-                seen.o.hand.refused = true;
-                Ok(())
-            }
-        },
+        Step::Update { client, properties } => update(ctx, seen, client, properties).await,
         Step::AddSecret {
             client,
             published,
@@ -121,7 +120,8 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
                 secret: &secret,
                 room,
             };
-            match driver(ctx, seen)?.add_secret(&client, new).await? {
+            let driver = driver(ctx, seen)?;
+            match changing(&driver, driver.add_secret(&client, new)).await? {
                 SecretAdded::Added(secret) => hold(seen, client.id, secret, room != key_manager::Room::Only),
                 SecretAdded::Occupied => seen.o.hand.occupied = true,
                 SecretAdded::NotThere => return Err(not_there(&client)),
@@ -146,7 +146,8 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             published(ctx, seen, &rendered.name, written, tokens).await
         }
         Step::Retire { client, current, end } => {
-            driver(ctx, seen)?.retire(&client, &current, end).await?;
+            let driver = driver(ctx, seen)?;
+            changing(&driver, driver.retire(&client, &current, end)).await?;
             seen.o.hand.retired = true;
             Ok(())
         }
@@ -190,6 +191,16 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             }
             Ok(())
         }
+        Step::NoteGone => {
+            let reference = seen.o.target.as_ref().map(|target| target.reference.clone());
+            let key = Name::new(seen.o.namespace(), seen.o.name());
+            if let Ok(reference) = reference {
+                let manager = world::key_manager_name(&reference, &key.namespace);
+                seen.o.hand.gone = Some(ctx.world.lock().note_gone(&key, &manager, ctx.clock.now()));
+                ctx.queue.add(Item::KeyManager(manager.0, manager.1), Cause::Change);
+            }
+            Ok(())
+        }
         Step::DeleteClient(placed) => delete_client(ctx, seen, placed).await,
         Step::DeleteSecret(published) => {
             if !secrets::delete(&ctx.client, seen.o.namespace(), &published).await? {
@@ -217,7 +228,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
     }
 }
 
-fn driver(ctx: &Context, seen: &Seen) -> Result<std::sync::Arc<dyn KeyManager>, Failure> {
+fn driver(ctx: &Context, seen: &Seen) -> Result<Arc<dyn KeyManager>, Failure> {
     let target = seen
         .o
         .target
@@ -226,11 +237,7 @@ fn driver(ctx: &Context, seen: &Seen) -> Result<std::sync::Arc<dyn KeyManager>, 
     driver_of(ctx, &target.reference, seen.o.namespace())
 }
 
-fn driver_of(
-    ctx: &Context,
-    reference: &KeyManagerRef,
-    namespace: &str,
-) -> Result<std::sync::Arc<dyn KeyManager>, Failure> {
+fn driver_of(ctx: &Context, reference: &KeyManagerRef, namespace: &str) -> Result<Arc<dyn KeyManager>, Failure> {
     let world = ctx.world.lock();
     let entry = world.key_managers.get(&world::key_manager_name(reference, namespace));
     let driver = entry.map(|entry| entry.driver.clone());
@@ -242,6 +249,39 @@ fn driver_of(
         }
         None => Err(key_manager::Error::new(Category::Unreachable, format!("there is no {reference}")).into()),
     }
+}
+
+/// A call that changes something. Where its answer is lost it may still have its effect for a while, and nothing else may
+/// be changed there until that is over.
+async fn changing<T>(
+    driver: &Arc<dyn KeyManager>,
+    call: impl Future<Output = Result<T, key_manager::Error>>,
+) -> Result<T, Failure> {
+    call.await.map_err(|error| {
+        let settles = driver.settles();
+        if error.category == Category::Unreachable && !settles.is_zero() {
+            Failure::Unsettled { error, settles }
+        } else {
+            error.into()
+        }
+    })
+}
+
+async fn update(
+    ctx: &Context,
+    seen: &mut Seen,
+    client: Client,
+    properties: key_manager::Properties,
+) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    let changed = changing(&driver, driver.update(&client, &properties)).await?;
+    seen.o.hand.updated = true;
+    match changed {
+        Changed::Done(management) => keep_management(ctx, seen, client, management).await?,
+        Changed::NotThere if driver.capabilities().chosen_identity() => seen.o.hand.refused = true,
+        Changed::NotThere | Changed::Refused => seen.o.hand.unmanageable = true,
+    }
+    Ok(())
 }
 
 fn hold(seen: &mut Seen, client_id: String, secret: SecretString, previous_works: bool) {
@@ -269,12 +309,13 @@ async fn begin(ctx: &Context, seen: &mut Seen, first: Option<PlacedClient>) -> R
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     finalizers.push(FINALIZER.to_owned());
     let mut annotations = meta.annotations.clone().unwrap_or_default();
-    annotations.remove(hints::FIRST_CLIENT);
+    let before = annotations.remove(hints::FIRST_CLIENT);
     if let Some(first) = first {
         let note = format!("{}/{}", first.key_manager, first.client.id);
         annotations.insert(hints::FIRST_CLIENT.to_owned(), note);
     }
-    patch_metadata(ctx, seen, &finalizers, Some(&annotations)).await
+    let changed = before.as_ref() != annotations.get(hints::FIRST_CLIENT);
+    patch_metadata(ctx, seen, &finalizers, changed.then_some(&annotations)).await
 }
 
 async fn remove_finalizer(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
@@ -398,7 +439,12 @@ async fn register_given(ctx: &Context, seen: &mut Seen, properties: &key_manager
     write_state(ctx, seen, state).await?;
     let client = seen.o.client(String::new());
     let secret = ctx.entropy.client_secret()?;
-    match driver.register(&client, properties, &secret, Some(&attempt.id)).await? {
+    match changing(
+        &driver,
+        driver.register(&client, properties, &secret, Some(&attempt.id)),
+    )
+    .await?
+    {
         Registered::Made(answer) => store_answer(ctx, seen, attempt.key_manager, answer).await,
         Registered::Exists => Err(not_there(&client)),
     }
@@ -435,7 +481,7 @@ async fn find(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Fa
         return store_answer(ctx, seen, attempt.key_manager, answer).await;
     }
     if !driver.capabilities().find {
-        super::report::orphan(ctx, &seen.o.key, &attempt.id).await;
+        super::report::orphan(ctx, &seen.o.key, &attempt.key_manager, &attempt.id).await?;
     }
     seen.o.hand.not_found.insert(attempt.id);
     Ok(())
@@ -501,7 +547,9 @@ async fn verify(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
 
 async fn delete_client(ctx: &Context, seen: &mut Seen, placed: PlacedClient) -> Result<(), Failure> {
     let driver = driver_of(ctx, &placed.key_manager, seen.o.namespace())?;
-    driver.delete(&placed.client).await?;
+    if let Changed::Refused = changing(&driver, driver.delete(&placed.client)).await? {
+        super::report::orphan(ctx, &seen.o.key, &placed.key_manager, &placed.client.id).await?;
+    }
     seen.o.hand.deleted.insert((placed.key_manager, placed.client.id));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
+use tokio::time::Instant;
 
 use super::{
     Context, execute,
@@ -44,6 +45,10 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
         }
     };
     remember(ctx, &key, None);
+    if let Some(wait) = unsettled(ctx, name) {
+        // What an event brought is read again then.
+        return Again::At(ctx.clock.now() + wait);
+    }
     if quiet(ctx, &key) {
         return again(
             key.status
@@ -59,6 +64,18 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
             Again::Failed
         }
     }
+}
+
+/// How long a call of an earlier pass may still have its effect.
+fn unsettled(ctx: &Context, name: &Name) -> Option<SignedDuration> {
+    let mut world = ctx.world.lock();
+    let until = *world.unsettled.get(name)?;
+    let wait = until.saturating_duration_since(Instant::now());
+    if wait.is_zero() {
+        world.unsettled.remove(name);
+        return None;
+    }
+    SignedDuration::try_from(wait).ok()
 }
 
 fn again(at: Option<Timestamp>) -> Again {
@@ -78,6 +95,15 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     if seen.o.key.metadata.deletion_timestamp.is_some() && !has_finalizer(&seen.o.key) {
         forget(ctx, &name);
         return Again::OnChange;
+    }
+    if matches!(&outcome, Err(Failure::Api(error)) if !matches!(error, kube::Error::Api(_))) {
+        ctx.world.lock().in_doubt.insert(name.clone());
+    } else if outcome.is_ok() {
+        ctx.world.lock().in_doubt.remove(&name);
+    }
+    if let Err(Failure::Unsettled { settles, .. }) = &outcome {
+        let until = Instant::now() + settles.unsigned_abs();
+        ctx.world.lock().unsettled.insert(name.clone(), until);
     }
     let mut retry = false;
     let says = match &outcome {
@@ -108,7 +134,7 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
             return Again::Failed;
         }
     }
-    if retry || !seen.o.hand.refused_tokens.is_empty() {
+    if retry || seen.o.hand.gone.is_some() || !seen.o.hand.refused_tokens.is_empty() {
         Again::Failed
     } else {
         again(wake)
@@ -244,6 +270,9 @@ fn forget(ctx: &Context, name: &Name) {
         let mut world = ctx.world.lock();
         let summary = world.key(name).cloned();
         world.forget_key(name);
+        world.in_doubt.remove(name);
+        world.unsettled.remove(name);
+        world.written.remove(name);
         summary
     };
     if let Some(summary) = summary {

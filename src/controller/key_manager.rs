@@ -1,8 +1,9 @@
 //! One pass over a key manager: open its driver, say what was found; its deletion waits for its keys.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
@@ -15,16 +16,21 @@ use super::{
     key::Again,
     queue::{Cause, Item, Name},
     report,
-    world::KeyManagerEntry,
+    world::{GONE_WINDOW, KeyManagerEntry},
 };
 use crate::{
     api::{
-        AccessRule, ClusterKeyManager, FIELD_MANAGER, FINALIZER, KeyManager as NamespacedKeyManager, KeyManagerKind,
+        ClusterKeyManager, FIELD_MANAGER, FINALIZER, KeyManager as NamespacedKeyManager, KeyManagerKind,
         KeyManagerStatus,
         conditions::{self, Say},
     },
     key_manager::Opened,
 };
+
+/// Condition: so many clients are gone that the key manager must have lost its data.
+const DATA_LOSS: &str = "SuspectedDataLoss";
+/// Annotation: a person says that the clients are to be made anew.
+const CONFIRM_DATA_LOSS: &str = "appkeys.dev/confirm-data-loss";
 
 /// Works on one key manager.
 pub async fn reconcile(ctx: &Context, kind: KeyManagerKind, name: &Name) -> Again {
@@ -60,15 +66,12 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
         )),
     };
     let again = renewal(&opened);
-    remember(
-        ctx,
-        KeyManagerKind::ClusterKeyManager,
-        name,
-        &opened,
-        &object.spec.access,
-        object.spec.default,
-        object.metadata.generation,
-    );
+    let entry = KeyManagerEntry {
+        access: object.spec.access.clone(),
+        default: object.spec.default,
+        ..entry(&opened, &object.metadata, object.status.as_ref(), now(ctx))
+    };
+    remember(ctx, KeyManagerKind::ClusterKeyManager, name, entry);
     finish(
         ctx,
         &api,
@@ -93,15 +96,8 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     };
     let opened = ctx.drivers.namespaced(name, &object.spec).await;
     let again = renewal(&opened);
-    remember(
-        ctx,
-        KeyManagerKind::KeyManager,
-        name,
-        &opened,
-        &[],
-        false,
-        object.metadata.generation,
-    );
+    let entry = entry(&opened, &object.metadata, object.status.as_ref(), now(ctx));
+    remember(ctx, KeyManagerKind::KeyManager, name, entry);
     finish(
         ctx,
         &api,
@@ -125,32 +121,54 @@ fn renewal(opened: &Result<Opened, Say>) -> Again {
     }
 }
 
-fn remember(
-    ctx: &Context,
-    kind: KeyManagerKind,
-    name: &Name,
+/// A key manager as it is remembered. A loss of data that was said before holds until a person confirms it.
+fn entry(
     opened: &Result<Opened, Say>,
-    access: &[AccessRule],
-    default: bool,
-    generation: Option<i64>,
-) {
-    let driver = opened
-        .as_ref()
-        .map(|opened| opened.driver.clone())
-        .map_err(Clone::clone);
-    let entry = KeyManagerEntry {
-        driver,
-        access: access.to_vec(),
-        default,
-        generation,
-    };
+    meta: &ObjectMeta,
+    status: Option<&KeyManagerStatus>,
+    now: Timestamp,
+) -> KeyManagerEntry {
+    let said = status.and_then(|status| {
+        status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == DATA_LOSS && c.status == "True")
+    });
+    let confirmed = said.is_some_and(|said| {
+        let annotation = meta.annotations.as_ref().and_then(|all| all.get(CONFIRM_DATA_LOSS));
+        annotation == Some(&said.last_transition_time.0.to_string())
+    });
+    KeyManagerEntry {
+        driver: opened
+            .as_ref()
+            .map(|opened| opened.driver.clone())
+            .map_err(Clone::clone),
+        access: vec![],
+        default: false,
+        generation: meta.generation,
+        gone: BTreeMap::new(),
+        data_loss: said.is_some() && !confirmed,
+        confirmed_until: confirmed.then(|| now.checked_add(GONE_WINDOW).unwrap_or(now)),
+    }
+}
+
+fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyManagerEntry) {
     let mut world = ctx.world.lock();
-    let before = world.key_managers.insert((kind, name.clone()), entry.clone());
+    let before = world.key_managers.remove(&(kind, name.clone()));
+    if let Some(before) = &before
+        && entry.confirmed_until.is_none()
+    {
+        entry.gone.clone_from(&before.gone);
+        entry.data_loss |= before.data_loss;
+        entry.confirmed_until = before.confirmed_until;
+    }
+    world.key_managers.insert((kind, name.clone()), entry.clone());
     let same = before.is_some_and(|before| {
         before.access == entry.access
             && before.default == entry.default
             && before.generation == entry.generation
             && before.driver.is_ok() == entry.driver.is_ok()
+            && before.data_loss == entry.data_loss
     });
     if same {
         return;
@@ -223,8 +241,26 @@ where
         }
         Err(say) => says.push(say),
     }
+    let entry = ctx.world.lock().key_managers.get(&(kind, name.clone())).cloned();
+    if let Some(entry) = entry.filter(|entry| entry.data_loss) {
+        says.push(Say::yes(
+            DATA_LOSS,
+            "ClientsGone",
+            format!(
+                "{} clients are gone, {} for one, so none is replaced: restore the key manager's data, or set the annotation {CONFIRM_DATA_LOSS} to this condition's lastTransitionTime to have them made anew",
+                entry.gone.len(),
+                entry.gone.keys().next().map(ToString::to_string).unwrap_or_default(),
+            ),
+        ));
+    }
     status.observed_generation = generation;
-    conditions::set(&mut status.conditions, &["Ready", "InUse"], &says, generation, now(ctx));
+    conditions::set(
+        &mut status.conditions,
+        &["Ready", "InUse", DATA_LOSS],
+        &says,
+        generation,
+        now(ctx),
+    );
     if before.as_ref() == Some(&status) {
         return Ok(());
     }

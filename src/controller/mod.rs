@@ -27,10 +27,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use kube::{
-    Client,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::{Client, runtime::events::Recorder};
 use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{api::KeyManagerKind, clock::Clock, entropy::Entropy, key_manager::Drivers};
@@ -85,12 +82,8 @@ impl std::fmt::Debug for Context {
 impl Context {
     /// A context with nothing remembered.
     pub fn new(client: Client, settings: Settings, clock: Clock, entropy: Entropy, drivers: Arc<dyn Drivers>) -> Self {
-        let reporter = Reporter {
-            controller: "appkeys".to_owned(),
-            instance: None,
-        };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            recorder: Recorder::new(client.clone(), report::reporter()),
             client,
             settings,
             clock,

@@ -10,7 +10,7 @@ use crate::{
     plan::{
         access::Grants,
         hints,
-        observed::{Hand, InHand, Observed, SecretView, State, Target},
+        observed::{Hand, InHand, Observed, PlacedClient, SecretView, State, Target},
         resolve, secret,
     },
 };
@@ -95,7 +95,8 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
         application.as_ref().and_then(|a| a.key_manager_ref.as_ref()),
         found_before.as_ref(),
     );
-    let hand = hand(&stored_state.state, &secret);
+    let mut hand = hand(&stored_state.state, &secret);
+    hand.in_doubt = ctx.world.lock().in_doubt.contains(&name);
     let o = Observed {
         cluster_id: ctx.settings.cluster_id.clone(),
         key,
@@ -192,11 +193,11 @@ pub fn target(
 
 /// What an earlier process stored and did not publish is in hand again.
 fn hand(state: &State, secret: &SecretView) -> Hand {
-    let published = secret.ours().map(|published| published.hints.client_id.as_str());
+    let published = |client: &PlacedClient| secret.ours().is_some_and(|secret| secret.is_of(client));
     let unpublished = state
         .answer
         .as_ref()
-        .filter(|answer| published != Some(answer.client_id.as_str()));
+        .filter(|_| state.client.as_ref().is_some_and(|client| !published(client)));
     Hand {
         credential: unpublished.map(|answer| InHand {
             client_id: answer.client_id.clone(),

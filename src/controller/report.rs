@@ -1,13 +1,13 @@
 //! The one place that turns results into logs and events.
 
 use kube::{
-    Resource as _,
-    runtime::events::{Event, EventType},
+    Resource as _, ResourceExt as _,
+    runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
 use super::{Context, execute::Failure, queue::Name};
 use crate::{
-    api::{ApplicationKey, ApplicationKeyStatus, conditions::Say},
+    api::{ApplicationKey, ApplicationKeyStatus, KeyManagerRef, conditions::Say},
     plan::observed::Observed,
 };
 
@@ -54,22 +54,43 @@ pub async fn publish(ctx: &Context, key: &ApplicationKey, say: &Say) {
     event(ctx, key, say.reason, "Announce", &say.message).await;
 }
 
-/// A client that may have been made and cannot be looked for.
-pub async fn orphan(ctx: &Context, key: &ApplicationKey, attempt: &str) {
-    let text = format!(
-        "attempt {attempt} to register a client had no answer: if the key manager has a client named after it, delete it"
-    );
-    event(ctx, key, "PossibleOrphan", "Register", &text).await;
+/// A client that may be left at a key manager and that nobody but a person can find or delete. `id` is the client's, or that
+/// of the attempt to make it.
+///
+/// # Errors
+/// The event could not be written: what is named nowhere must not be forgotten.
+pub async fn orphan(ctx: &Context, key: &ApplicationKey, at: &KeyManagerRef, id: &str) -> kube::Result<()> {
+    let text =
+        format!("{at} may have a client of this key that cannot be deleted from here: look for {id} and delete it");
+    let name = Name::new(key.namespace().unwrap_or_default(), key.name_any());
+    tracing::warn!(key = %name, key_manager = %at, id, "possible orphan");
+    // Each orphan has an event of its own, so a recorder that remembers none before it.
+    let recorder = Recorder::new(ctx.client.clone(), reporter());
+    recorder
+        .publish(&warning("PossibleOrphan", "Clean", &text), &key.object_ref(&()))
+        .await
 }
 
-async fn event(ctx: &Context, key: &ApplicationKey, reason: &str, action: &str, note: &str) {
-    let event = Event {
+/// Who writes events.
+pub fn reporter() -> Reporter {
+    Reporter {
+        controller: "appkeys".to_owned(),
+        instance: None,
+    }
+}
+
+fn warning(reason: &str, action: &str, note: &str) -> Event {
+    Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
         note: Some(note[..note.floor_char_boundary(1024)].to_owned()),
         action: action.to_owned(),
         secondary: None,
-    };
+    }
+}
+
+async fn event(ctx: &Context, key: &ApplicationKey, reason: &str, action: &str, note: &str) {
+    let event = warning(reason, action, note);
     if let Err(error) = ctx.recorder.publish(&event, &key.object_ref(&())).await {
         tracing::debug!(reason, error = %Failure::from(error), "event not written");
     }

@@ -6,11 +6,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::{SignedDuration, Timestamp};
+
+use tokio::time::Instant;
+
 use super::queue::Name;
 use crate::{
     api::{AccessRule, ApplicationKey, KeyManagerKind, KeyManagerRef, conditions::Say},
     key_manager::KeyManager,
-    plan::observed::ApplicationView,
+    plan::observed::{ApplicationView, Gone},
 };
 
 /// A key manager as the operator holds it.
@@ -24,7 +28,20 @@ pub struct KeyManagerEntry {
     pub default: bool,
     /// Its life of access tokens and so on: a change of the spec opens the driver anew.
     pub generation: Option<i64>,
+    /// Keys whose client is gone, and since when.
+    pub gone: BTreeMap<Name, Timestamp>,
+    /// Too many are gone: it has lost its data.
+    pub data_loss: bool,
+    /// A person said that gone clients are to be made anew, until then.
+    pub confirmed_until: Option<Timestamp>,
 }
+
+/// How long a client must be gone before it is replaced.
+const GONE_SURE: SignedDuration = SignedDuration::from_mins(1);
+/// The time in which gone clients are counted, and for which a confirmation holds.
+pub const GONE_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+/// More than so many gone clients, and more than a tenth of all, are a loss of data.
+const GONE_LEAST: usize = 3;
 
 /// What is remembered of one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +94,10 @@ pub struct Inner {
     pub fresh: BTreeMap<Name, Arc<ApplicationKey>>,
     /// Resource versions of keys that this process wrote and whose events are still to come.
     pub written: BTreeMap<Name, String>,
+    /// Keys whose last pass had a write at the API server without an answer.
+    pub in_doubt: BTreeSet<Name>,
+    /// Keys with a call that may still have its effect, and until when.
+    pub unsettled: BTreeMap<Name, Instant>,
     keys: BTreeMap<Name, KeySummary>,
     by_application: BTreeMap<Name, BTreeSet<String>>,
     by_key_manager: BTreeMap<(KeyManagerKind, Name), BTreeSet<Name>>,
@@ -188,6 +209,29 @@ impl Inner {
         all.filter(|(_, entry)| entry.default)
             .map(|((_, name), _)| name.name.clone())
             .collect()
+    }
+
+    /// Notes that the client of a key is gone from its key manager, and tells what that means.
+    pub fn note_gone(&mut self, key: &Name, manager: &(KeyManagerKind, Name), now: Timestamp) -> Gone {
+        let all = self.by_key_manager.get(manager).map_or(0, BTreeSet::len);
+        let Some(entry) = self.key_managers.get_mut(manager) else {
+            return Gone::Perhaps;
+        };
+        entry.gone.retain(|_, since| now.duration_since(*since) < GONE_WINDOW);
+        let since = *entry.gone.entry(key.clone()).or_insert(now);
+        if entry.confirmed_until.is_some_and(|until| now < until) {
+            return Gone::Surely;
+        }
+        if entry.gone.len() > GONE_LEAST && entry.gone.len() * 10 > all {
+            entry.data_loss = true;
+        }
+        if entry.data_loss {
+            Gone::TooMany
+        } else if now.duration_since(since) >= GONE_SURE {
+            Gone::Surely
+        } else {
+            Gone::Perhaps
+        }
     }
 
     /// Remembers a Secret, unless what is remembered is newer.

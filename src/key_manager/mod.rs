@@ -224,6 +224,8 @@ pub enum Changed {
     Done(Option<Management>),
     /// There is no such client.
     NotThere,
+    /// What manages this client (RFC 7592 section 3) is refused: the client is gone, or out of our reach.
+    Refused,
 }
 
 /// An access token (RFC 6749 section 5.1).
@@ -314,8 +316,8 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// Asks for an access token as the client.
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error>;
 
-    /// How long one call may take at the most.
-    fn timeout(&self) -> SignedDuration;
+    /// How long a call whose answer was lost may still have its effect; zero where a late call is refused.
+    fn settles(&self) -> SignedDuration;
 }
 
 /// A driver that is ready for use.

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
-    observed::{InHand, Observed, PlacedClient, Published, SecretView, State, Target},
+    observed::{Gone, InHand, Observed, PlacedClient, Published, SecretView, State, Target},
     rotation,
     secret::{self, Entries},
     step::Step,
@@ -82,12 +82,7 @@ fn chosen(o: &Observed, target: &Target) -> Option<PlacedClient> {
 /// A client that was made, or may have been, and that nobody wants since the spec changed before it was published: it goes first.
 fn left_behind(o: &Observed, target: &Target) -> Option<Step> {
     let published = o.secret.ours().or(o.former.as_deref());
-    let is_published = |placed: &PlacedClient| {
-        published.is_some_and(|published| {
-            published.hints.client_id == placed.client.id
-                && published.hints.key_manager.as_ref() == Some(&placed.key_manager)
-        })
-    };
+    let is_published = |placed: &PlacedClient| published.is_some_and(|published| published.is_of(placed));
     if let Some(attempt) = o.state.attempt.as_ref().filter(|a| a.key_manager != target.reference) {
         return Some(if o.hand.not_found.contains(&attempt.id) {
             Step::WriteState(State {
@@ -352,6 +347,17 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
         let client_id = client.id;
         return Some(Step::Check { client_id, secret });
     }
+    if o.hand.unmanageable {
+        return Some(unmanageable(o, target, published, client, secret));
+    }
+    if o.hand.refused && !target.capabilities.chosen_identity() {
+        if !o.hand.updated {
+            // Managing it is the probe: whether the client is gone, or only its secret.
+            let properties = o.properties(target);
+            return Some(Step::Update { client, properties });
+        }
+        return Some(replace_client(o, target, client));
+    }
     if o.hand.exists || o.hand.refused {
         if !o.hand.exists {
             // The create is the probe: it makes the client again with the secret that workloads hold, unless somebody else chose that.
@@ -368,6 +374,44 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
         .or_else(|| rotate(o, target, published, &client, now))
         .or_else(|| tokens::before_publication(o, target, &published.hints.client_id, &secret, now))
         .or_else(|| publish_if_changed(o, target, published, &secret, &hash))
+}
+
+/// A client of given identity that cannot be managed any more: out of reach, or gone. Either way another one takes its
+/// place; but a key manager that lost its data, or that just starts, must not cost every key its client.
+fn unmanageable(
+    o: &Observed,
+    target: &Target,
+    published: &Published,
+    client: Client,
+    secret: secrecy::SecretString,
+) -> Step {
+    if o.hand.checked {
+        return replace_client(o, target, client);
+    }
+    if !o.hand.refused {
+        return Step::Check {
+            client_id: client.id,
+            secret,
+        };
+    }
+    let manager = &target.reference;
+    match o.hand.gone {
+        None => Step::NoteGone,
+        Some(Gone::Surely) => replace_client(o, target, client),
+        Some(Gone::Perhaps) => not_ready(
+            "ClientGone",
+            format!(
+                "{manager} does not know client {} any more: it is replaced if that stays so",
+                published.hints.client_id
+            ),
+        ),
+        Some(Gone::TooMany) => not_ready(
+            "SuspectedDataLoss",
+            format!(
+                "{manager} does not know many of its clients any more, so none is replaced: see the condition SuspectedDataLoss there"
+            ),
+        ),
+    }
 }
 
 /// A Secret of a deleted key of another name: the client is marked as ours, by its derived identity only.
@@ -401,11 +445,7 @@ fn take_over(o: &Observed, target: &Target, published: &Published, former: &str)
 
 /// The published client is not the one that the key should have: record the old one, make the new one, publish it.
 fn move_client(o: &Observed, target: &Target, published: &Published, now: Timestamp) -> Step {
-    let in_progress = o
-        .state
-        .old
-        .as_ref()
-        .is_some_and(|old| old.client.id == published.hints.client_id);
+    let in_progress = o.state.old.as_ref().is_some_and(|old| published.is_of(old));
     if in_progress {
         return make(o, target, Some(published), now);
     }
@@ -478,7 +518,7 @@ fn published_at(o: &Observed, target: &Target, published: &Published) -> crate::
 
 fn published_client(o: &Observed, published: &Published) -> Client {
     let id = &published.hints.client_id;
-    let known = o.state.client.as_ref().filter(|known| known.client.id == *id);
+    let known = o.state.client.as_ref().filter(|known| published.is_of(known));
     known.map_or_else(|| o.client(id.clone()), |known| known.client.clone())
 }
 
@@ -512,6 +552,10 @@ fn retire(
         Overlap::ServerEnds => !told,
         Overlap::WeEnd => end <= now && !idle,
     };
+    if due && o.hand.in_doubt && !o.hand.fenced {
+        // A secret that would end here may be on its way into the Secret.
+        return Some(Step::Fence(Box::new(published.clone())));
+    }
     due.then(|| Step::Retire {
         client: client.clone(),
         current: current.clone(),

@@ -111,6 +111,11 @@ pub struct Published {
 }
 
 impl Published {
+    /// Whether it has the credential of `placed`.
+    pub fn is_of(&self, placed: &PlacedClient) -> bool {
+        self.hints.client_id == placed.client.id && self.hints.key_manager.as_ref() == Some(&placed.key_manager)
+    }
+
     /// The client secret, where the entry is still there.
     pub fn client_secret(&self) -> Option<SecretString> {
         let entry = if self.hints.secret_entry.is_empty() {
@@ -206,12 +211,18 @@ pub struct Hand {
     pub occupied: bool,
     /// The published Secret was fenced: a secret that is in the way cannot be published any more.
     pub fenced: bool,
+    /// The pass before this one had a write without an answer: a publication may be on its way still.
+    pub in_doubt: bool,
     /// Status says already that the key is not ready.
     pub announced: bool,
     /// The client was given its properties.
     pub updated: bool,
     /// The old secret was given its end.
     pub retired: bool,
+    /// What manages the client is refused, or the client is not found.
+    pub unmanageable: bool,
+    /// The client is gone by all that can be told.
+    pub gone: Option<Gone>,
     /// The published secret was refused as `invalid_client`.
     pub refused: bool,
     /// The published secret, which somebody else may have written, works.
@@ -224,6 +235,17 @@ pub struct Hand {
     pub not_found: BTreeSet<String>,
     /// Clients that this pass has deleted.
     pub deleted: BTreeSet<(KeyManagerRef, String)>,
+}
+
+/// How sure it is that a client is gone: both its management and its secret were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// Seen for less than a minute: a server that just starts says the same.
+    Perhaps,
+    /// Seen again a minute later.
+    Surely,
+    /// Too many clients of the key manager are gone: it lost its data, and a person has to say what is meant.
+    TooMany,
 }
 
 /// A secret that is registered and not published.

@@ -63,6 +63,8 @@ pub enum Step {
         /// The secret in the published Secret.
         secret: SecretString,
     },
+    /// Remember that the client is gone, and find out for how long and how many others are.
+    NoteGone,
     /// Write a Secret: create it, or replace the one given.
     Publish {
         /// What to write.
@@ -118,6 +120,7 @@ impl Step {
             Self::ReadSecret(_) => "ReadSecret",
             Self::Verify => "Verify",
             Self::Check { .. } => "Check",
+            Self::NoteGone => "NoteGone",
             Self::Publish { .. } => "Publish",
             Self::Retire { .. } => "Retire",
             Self::FetchToken { .. } => "FetchToken",

@@ -29,7 +29,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
-use super::invariants::Invariants;
+use super::{
+    invariants::{Invariants, records},
+    key_manager::{self, Profile, Server, Servers, SimulatedDrivers},
+};
 
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,7 +51,7 @@ pub(crate) enum Mishap {
 type Trace = Arc<Mutex<Vec<String>>>;
 
 /// Decides over a process's requests, and remembers them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) writes: AtomicUsize,
     at: Mutex<Option<(usize, Mishap)>>,
@@ -80,6 +83,15 @@ impl Faults for Plan {
 }
 
 impl Plan {
+    /// What happens to a call to a key manager.
+    pub(crate) fn decide_call(&self, what: &str, writes: bool) -> Fault {
+        let fault = if writes { self.at_write() } else { self.random(false) };
+        if writes || fault != Fault::Pass {
+            self.note(what, fault);
+        }
+        fault
+    }
+
     fn at_write(&self) -> Fault {
         let n = self.writes.fetch_add(1, Ordering::SeqCst);
         let at = *self.at.lock().unwrap();
@@ -142,6 +154,7 @@ pub(crate) struct Bench {
     process: Option<Process>,
     processes: usize,
     cluster_id: String,
+    pub(crate) servers: Servers,
     trace: Trace,
 }
 
@@ -152,19 +165,19 @@ struct Process {
 }
 
 impl Bench {
-    /// Servers with a resident key manager, a namespace and an Application; nothing runs yet.
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Servers with two key managers of these profiles, a namespace and an Application; nothing runs yet.
+    pub(crate) fn new(seed: u64, first: Profile, second: Profile) -> Self {
         let start = Instant::now();
         let begin = Timestamp::from_second(BEGIN).unwrap();
         let clock = Clock::new(move || begin + SignedDuration::try_from(start.elapsed()).unwrap());
         let time = clock.clone();
         let api = MemoryApi::new(Arc::new(move || time.now().to_string()));
-        let mut rng = SmallRng::seed_from_u64(seed);
-        let entropy = Entropy::new(move |bytes| {
-            rng.fill(bytes);
-            true
-        });
-        let invariants = Arc::new(Invariants::new(clock.clone()));
+        let entropy = key_manager::entropy(seed);
+        let simulated = [("first", first), ("second", second)].into_iter();
+        let simulated = simulated.filter(|(_, profile)| *profile != Profile::Resident);
+        let servers = simulated.map(|(name, profile)| (name.to_owned(), Arc::new(Server::new(profile))));
+        let servers = Servers(servers.collect());
+        let invariants = Arc::new(Invariants::new(clock.clone(), servers.clone()));
         let watch = invariants.clone();
         let trace = Trace::default();
         let said = trace.clone();
@@ -184,6 +197,7 @@ impl Bench {
             process: None,
             processes: 0,
             cluster_id: "cluster".into(),
+            servers,
             trace,
         };
         bench.api.edit(|store| {
@@ -198,12 +212,12 @@ impl Bench {
                 );
             }
             store.put(
-                &Id::ours("clusterkeymanagers", "", "resident"),
-                json!({"spec": {"default": true, "resident": {}}}),
+                &Id::ours("clusterkeymanagers", "", "first"),
+                json!({"spec": {"default": true, "resident": {"accessTokenLifetime": "12h"}}}),
             );
             store.put(
                 &Id::ours("clusterkeymanagers", "", "second"),
-                json!({"spec": {"resident": {}}}),
+                json!({"spec": {"resident": {"accessTokenLifetime": "12h"}}}),
             );
             store.put(&Id::ours("applications", "team", "shop"), json!({"spec": {}}));
         });
@@ -241,7 +255,7 @@ impl Bench {
             request_timeout: REQUEST_TIMEOUT,
         };
         let store = Arc::new(RecordStore::new(guarded.clone(), "appkeys"));
-        let drivers = Arc::new(ResidentKeyManagers {
+        let resident = ResidentKeyManagers {
             store: store.clone(),
             issuers: Issuers::default(),
             certificate: CurrentCertificate::default(),
@@ -251,6 +265,12 @@ impl Bench {
             entropy: self.entropy.clone(),
             client: guarded.clone(),
             namespace: "appkeys".into(),
+        };
+        let drivers = Arc::new(SimulatedDrivers {
+            resident,
+            servers: self.servers.clone(),
+            plan: plan.clone(),
+            clock: self.clock.clone(),
         });
         let settings = Settings {
             cluster_id: self.cluster_id.clone(),
@@ -402,6 +422,24 @@ pub(crate) fn side_by_side<R: Send>(runs: Vec<R>, play: impl Fn(R) -> Option<Str
         }
     });
     failures.into_inner().unwrap().into_values().collect()
+}
+
+impl Bench {
+    /// The ids of all clients at all key managers.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        let mut ids = self.servers.ids();
+        ids.extend(records(&self.api.store()).into_keys());
+        ids
+    }
+
+    /// How many clients that nobody can delete were named in events.
+    pub(crate) fn named_orphans(&self) -> usize {
+        let store = self.api.store();
+        store
+            .all("events")
+            .filter(|(_, event)| event["reason"] == "PossibleOrphan")
+            .count()
+    }
 }
 
 impl Bench {

@@ -3,6 +3,7 @@
 //! Each run has a paused clock, so an hour passes in microseconds, and random choices from a seed that a failure prints.
 
 mod bench; // servers, clock and process of one run
+mod key_manager; // key managers of every profile
 mod invariants; // what must hold after each write, whatever happened
 
 mod crashes; // one fault at every single write of every story

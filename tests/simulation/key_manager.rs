@@ -1,0 +1,471 @@
+//! Key managers in memory, one for each profile of capabilities, with the same faults on the way as the API server's.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use appkeys::{
+    api::{GrantType, KeyManagerSpec, Limits, ResidentSpec, conditions::Say},
+    clock::Clock,
+    controller::queue::Name,
+    entropy::Entropy,
+    key_manager::{
+        Answer, Capabilities, Category, Changed, Choice, Client, Drivers, Endpoints, Error, KeyManager, Management,
+        Mark, NewSecret, Opened, Overlap, Properties, Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest,
+        resident::ResidentKeyManagers,
+    },
+};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use testbed::memory_api::Fault;
+
+use super::bench::Plan;
+
+/// What kind of key manager is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// The real resident one, over the API server in memory.
+    Resident,
+    /// Id and secrets are our choice; two secrets, the old one ends when we take it away.
+    TwoSecrets,
+    /// Id and secret are our choice; one secret, which can be read back.
+    OneSecret,
+    /// Id and first secret are our choice; the server makes those of a rotation.
+    GivenAtRotation,
+    /// The server chooses id and secret, and its registration access token changes with each use (RFC 7592).
+    GivenIdentity,
+}
+
+pub(crate) const PROFILES: [Profile; 5] = [
+    Profile::Resident,
+    Profile::TwoSecrets,
+    Profile::OneSecret,
+    Profile::GivenAtRotation,
+    Profile::GivenIdentity,
+];
+
+fn capabilities(profile: Profile) -> Capabilities {
+    let given = profile == Profile::GivenIdentity;
+    let choice = if given { Choice::Theirs } else { Choice::Ours };
+    Capabilities {
+        client_id: choice,
+        secret_at_creation: choice,
+        secret_at_rotation: match profile {
+            Profile::GivenIdentity => None,
+            Profile::GivenAtRotation => Some(Choice::Theirs),
+            _ => Some(Choice::Ours),
+        },
+        read_secret: profile == Profile::OneSecret,
+        overlap: match profile {
+            Profile::OneSecret | Profile::GivenIdentity => Overlap::None,
+            _ => Overlap::WeEnd,
+        },
+        find: false,
+        grant_types: vec![GrantType::ClientCredentials],
+        access_token_lifetime: false,
+    }
+}
+
+/// A client as the server has it.
+#[derive(Clone, Debug)]
+struct Stored {
+    mark: Option<Mark>,
+    secrets: Vec<String>,
+    token: u32,
+}
+
+/// A server; it outlives the processes.
+pub(crate) struct Server {
+    profile: Profile,
+    clients: Mutex<BTreeMap<String, Stored>>,
+    counter: Mutex<u32>,
+}
+
+impl Server {
+    pub(crate) fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            clients: Mutex::default(),
+            counter: Mutex::default(),
+        }
+    }
+
+    /// The ids of all clients.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.clients().keys().cloned().collect()
+    }
+
+    /// Whether a client authenticates with this secret.
+    pub(crate) fn accepts(&self, id: &str, secret: &str) -> bool {
+        self.clients()
+            .get(id)
+            .is_some_and(|client| client.secrets.iter().any(|known| known == secret))
+    }
+
+    fn clients(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
+        self.clients.lock().unwrap()
+    }
+
+    fn next(&self) -> u32 {
+        let mut counter = self.counter.lock().unwrap();
+        *counter += 1;
+        *counter
+    }
+
+    fn given(&self) -> bool {
+        self.profile == Profile::GivenIdentity
+    }
+
+    /// A client that a management call may touch.
+    fn owned<'a>(
+        &self,
+        clients: &'a mut BTreeMap<String, Stored>,
+        client: &Client,
+    ) -> Result<Option<&'a mut Stored>, Error> {
+        let Some(stored) = clients.get_mut(&client.id) else {
+            return Ok(None);
+        };
+        if !self.given() && stored.mark.as_ref() != Some(&client.mark) {
+            return Err(Error::new(Category::ClientConflict, "not ours"));
+        }
+        Ok(Some(stored))
+    }
+
+    fn register(&self, client: &Client, secret: &SecretString) -> Result<Registered, Error> {
+        let number = self.next();
+        let mut clients = self.clients();
+        let (id, secret) = if self.given() {
+            (
+                format!("given-{number}"),
+                SecretString::from(format!("secret-{number}")),
+            )
+        } else {
+            (client.id.clone(), secret.clone())
+        };
+        if self.owned(&mut clients, client)?.is_some() {
+            return Ok(Registered::Exists);
+        }
+        let stored = Stored {
+            mark: Some(client.mark.clone()),
+            secrets: vec![secret.expose_secret().to_owned()],
+            token: number,
+        };
+        clients.insert(id.clone(), stored);
+        let management = self.given().then(|| management(&id, number));
+        Ok(Registered::Made(Answer { id, secret, management }))
+    }
+
+    fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        let number = self.next();
+        let mut clients = self.clients();
+        let Some(stored) = self.owned(&mut clients, client)? else {
+            return Ok(if self.given() {
+                Changed::Refused
+            } else {
+                Changed::NotThere
+            });
+        };
+        if !self.given() {
+            stored.mark = Some(properties.mark.clone());
+            return Ok(Changed::Done(None));
+        }
+        if !may_manage(stored, client) {
+            return Ok(Changed::Refused);
+        }
+        stored.token = number;
+        Ok(Changed::Done(Some(management(&client.id, number))))
+    }
+
+    fn add_secret(
+        &self,
+        client: &Client,
+        published: Option<&str>,
+        secret: &str,
+        room: Room,
+    ) -> Result<SecretAdded, Error> {
+        let number = self.next();
+        let mut clients = self.clients();
+        let Some(stored) = self.owned(&mut clients, client)? else {
+            return Ok(SecretAdded::NotThere);
+        };
+        let two = matches!(self.profile, Profile::TwoSecrets | Profile::GivenAtRotation);
+        let secret = if self.profile == Profile::GivenAtRotation {
+            format!("secret-{number}")
+        } else {
+            secret.to_owned()
+        };
+        match room {
+            Room::Only => stored.secrets.clear(),
+            _ if !two => return Err(Error::new(Category::InvalidRequest, "a client has one secret")),
+            Room::Replace => {
+                let keep = stored
+                    .secrets
+                    .iter()
+                    .position(|known| Some(known.as_str()) == published);
+                stored.secrets = vec![stored.secrets[keep.unwrap_or(0)].clone()];
+            }
+            Room::Keep if stored.secrets.len() == 2 => return Ok(SecretAdded::Occupied),
+            Room::Keep => {
+                let unknown = published.is_some_and(|published| stored.secrets.iter().all(|known| known != published));
+                if unknown {
+                    return Ok(SecretAdded::Occupied);
+                }
+            }
+        }
+        stored.secrets.push(secret.clone());
+        Ok(SecretAdded::Added(secret.into()))
+    }
+
+    fn retire(&self, client: &Client, current: &str) -> Result<Changed, Error> {
+        let mut clients = self.clients();
+        let Some(stored) = self.owned(&mut clients, client)? else {
+            return Ok(Changed::NotThere);
+        };
+        stored.secrets.retain(|secret| secret == current);
+        Ok(Changed::Done(None))
+    }
+
+    fn delete(&self, client: &Client) -> Result<Changed, Error> {
+        let mut clients = self.clients();
+        match self.owned(&mut clients, client) {
+            Ok(Some(stored)) if self.given() && !may_manage(stored, client) => return Ok(Changed::Refused),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return Ok(Changed::NotThere),
+        }
+        clients.remove(&client.id);
+        Ok(Changed::Done(None))
+    }
+}
+
+fn management(id: &str, number: u32) -> Management {
+    Management {
+        uri: format!("https://key-manager/register/{id}"),
+        token: format!("registration-{number}").into(),
+    }
+}
+
+fn may_manage(stored: &Stored, client: &Client) -> bool {
+    let token = client
+        .management
+        .as_ref()
+        .map(|management| management.token.expose_secret());
+    token == Some(&format!("registration-{}", stored.token))
+}
+
+/// A process's way to a server.
+struct Driver {
+    server: Arc<Server>,
+    plan: Arc<Plan>,
+    capabilities: Capabilities,
+    endpoints: Endpoints,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Makes a call; what happens on its way is the schedule's choice.
+    async fn call<T: Send + 'static>(
+        &self,
+        what: &str,
+        writes: bool,
+        call: impl FnOnce(&Server) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let server = self.server.clone();
+        let lost = || Error::new(Category::Unreachable, "no answer");
+        match self.plan.decide_call(what, writes) {
+            Fault::Pass => call(&server),
+            Fault::Refuse(401) => Err(Error::new(Category::CredentialsRejected, "401")),
+            Fault::Refuse(403) => Err(Error::new(Category::MissingPermission, "403")),
+            Fault::Refuse(429) => Err(Error::new(Category::Throttled, "429")),
+            Fault::Refuse(_) | Fault::LoseRequest => Err(lost()),
+            Fault::LoseAnswer => {
+                drop(call(&server));
+                Err(lost())
+            }
+            Fault::Late(delay) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    drop(call(&server));
+                });
+                Err(lost())
+            }
+            Fault::Delay(delay) => {
+                tokio::time::sleep(delay).await;
+                call(&server)
+            }
+            Fault::Hang => std::future::pending().await,
+            Fault::ApplyAndHang => {
+                drop(call(&server));
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl KeyManager for Driver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    async fn register(
+        &self,
+        client: &Client,
+        _properties: &Properties,
+        secret: &SecretString,
+        _attempt: Option<&str>,
+    ) -> Result<Registered, Error> {
+        let (client, secret) = (client.clone(), secret.clone());
+        let what = format!("register {}", client.id);
+        self.call(&what, true, move |server| server.register(&client, &secret))
+            .await
+    }
+
+    async fn find(&self, _mark: &Mark, _attempt: &str) -> Result<Option<Answer>, Error> {
+        Ok(None)
+    }
+
+    async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        let (client, properties) = (client.clone(), properties.clone());
+        let what = format!("update {}", client.id);
+        self.call(&what, true, move |server| server.update(&client, &properties))
+            .await
+    }
+
+    async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
+        let published = new.published.map(|secret| secret.expose_secret().to_owned());
+        let (client, secret, room) = (client.clone(), new.secret.expose_secret().to_owned(), new.room);
+        let what = format!("add secret {} {room:?}", client.id);
+        self.call(&what, true, move |server| {
+            server.add_secret(&client, published.as_deref(), &secret, room)
+        })
+        .await
+    }
+
+    async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error> {
+        let id = client.id.clone();
+        self.call("read secret", false, move |server| {
+            let clients = server.clients();
+            let newest = clients.get(&id).and_then(|client| client.secrets.last().cloned());
+            Ok(newest.map(SecretString::from))
+        })
+        .await
+    }
+
+    async fn retire(&self, client: &Client, current: &SecretString, _end: Timestamp) -> Result<Changed, Error> {
+        let (client, current) = (client.clone(), current.expose_secret().to_owned());
+        let what = format!("retire {}", client.id);
+        self.call(&what, true, move |server| server.retire(&client, &current))
+            .await
+    }
+
+    async fn delete(&self, client: &Client) -> Result<Changed, Error> {
+        let client = client.clone();
+        let what = format!("delete {}", client.id);
+        self.call(&what, true, move |server| server.delete(&client)).await
+    }
+
+    async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
+        let (id, secret) = (request.client_id.to_owned(), request.secret.expose_secret().to_owned());
+        let (scopes, now) = (request.scopes.to_vec(), self.clock.now());
+        self.call("token", false, move |server| {
+            if !server.accepts(&id, &secret) {
+                return Ok(TokenAnswer::InvalidClient);
+            }
+            Ok(TokenAnswer::Issued(Token {
+                value: format!("token-of-{id}").into(),
+                issued_at: now,
+                expires_at: now + SignedDuration::from_hours(12),
+                scopes,
+            }))
+        })
+        .await
+    }
+
+    fn settles(&self) -> SignedDuration {
+        SignedDuration::from_secs(3)
+    }
+}
+
+/// The drivers of one process: the profile of a key manager is that of the server with its name.
+#[derive(Debug)]
+pub(crate) struct SimulatedDrivers {
+    pub(crate) resident: ResidentKeyManagers,
+    pub(crate) servers: Servers,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) clock: Clock,
+}
+
+/// The servers by the name of their key manager.
+#[derive(Clone, Default)]
+pub(crate) struct Servers(pub(crate) BTreeMap<String, Arc<Server>>);
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Servers {
+    /// Whether a client authenticates anywhere with this secret.
+    pub(crate) fn accept(&self, id: &str, secret: &str) -> bool {
+        self.0.values().any(|server| server.accepts(id, secret))
+    }
+
+    /// The ids of all clients.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.0.values().flat_map(|server| server.ids()).collect()
+    }
+}
+
+#[async_trait]
+impl Drivers for SimulatedDrivers {
+    async fn resident(&self, name: &str, spec: &ResidentSpec, limits: Option<&Limits>) -> Result<Opened, Say> {
+        let Some(server) = self.servers.0.get(name) else {
+            return self.resident.resident(name, spec, limits).await;
+        };
+        let endpoints = Endpoints {
+            issuer: format!("https://{name}"),
+            token: format!("https://{name}/token"),
+            ..Endpoints::default()
+        };
+        let driver = Driver {
+            server: server.clone(),
+            plan: self.plan.clone(),
+            capabilities: capabilities(server.profile),
+            endpoints,
+            clock: self.clock.clone(),
+        };
+        Ok(Opened {
+            driver: Arc::new(driver),
+            look_again: None,
+        })
+    }
+
+    async fn namespaced(&self, name: &Name, spec: &KeyManagerSpec) -> Result<Opened, Say> {
+        self.resident.namespaced(name, spec).await
+    }
+}
+
+/// Random values of a run.
+pub(crate) fn entropy(seed: u64) -> Entropy {
+    use rand::{RngExt as _, SeedableRng as _};
+    let mut rng = rand::rngs::SmallRng::seed_from_u64(seed);
+    Entropy::new(move |bytes| {
+        rng.fill(bytes);
+        true
+    })
+}
