@@ -13,10 +13,17 @@ tools:
 	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer; it builds the Kubernetes API server that tests and demo run against"; exit 1; }
 	@command -v cmake >/dev/null || command -v cc >/dev/null || { echo "A C compiler is missing (gcc or clang): the TLS library is built with it"; exit 1; }
 
+.PHONY: demo
+demo: tools ## See it work: an API server, the operator, two manifests, Secrets that work, a rotation
+	@echo "== building the operator and the test bed"
+	cargo build --locked --bins
+	@$${CARGO_TARGET_DIR:-target}/debug/testbed demo
+
 .PHONY: test
 test: tools ## Prove everything: lint, unit tests, simulation, a real API server
 	@echo "== building the test bed's Kubernetes binaries where they are missing"
-	cargo run --locked --quiet --package testbed -- kubernetes
+	cargo build --locked --workspace --all-targets
+	$${CARGO_TARGET_DIR:-target}/debug/testbed kubernetes
 	@echo "== tests"
 	cargo test --locked --workspace
 	@echo "== docs"

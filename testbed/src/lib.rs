@@ -2,6 +2,10 @@
 //! leftovers, and an API server in memory with faults to order, for simulation.
 
 pub mod binaries;
-pub mod control_plane;
-pub mod memory_api;
 pub mod process;
+pub mod control_plane;
+pub mod operator;
+pub mod memory_api;
+
+pub mod protected_api;
+pub mod demo;

@@ -7,6 +7,7 @@ use testbed::{binaries, control_plane::ControlPlane};
 const HELP: &str = "testbed: servers to try Appkeys with
 
   testbed kubernetes   build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
+  testbed demo         two manifests become Secrets that work, and a rotation that nobody notices
   testbed up           run a control plane until Ctrl-C, and print how to use it";
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,6 +15,7 @@ async fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_default();
     let result = match command.as_str() {
         "kubernetes" => binaries::kubernetes().map(|folder| println!("{}", folder.display())),
+        "demo" => demo().await,
         "up" => up().await,
         _ => {
             println!("{HELP}");
@@ -31,6 +33,11 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn demo() -> anyhow::Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Box::pin(testbed::demo::run()).await
 }
 
 async fn up() -> anyhow::Result<()> {

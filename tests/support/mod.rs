@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    process::Command,
+    path::Path,
     sync::{Arc, Once, Weak},
     time::Duration,
 };
@@ -14,7 +14,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use testbed::{
     control_plane::ControlPlane,
-    process::{Server, free_ports},
+    operator::{self, Ports},
+    process::Server,
 };
 use tokio::sync::Mutex;
 
@@ -25,8 +26,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub(crate) struct Cluster {
     pub(crate) plane: ControlPlane,
     pub(crate) operator: std::sync::Mutex<Option<Server>>,
-    resident_port: u16,
-    admin_port: u16,
+    ports: Ports,
     folder: TempDir,
 }
 
@@ -35,25 +35,14 @@ impl Cluster {
     pub(crate) async fn start() -> Self {
         provider();
         let plane = ControlPlane::start().await.unwrap();
-        let [resident_port, admin_port] = free_ports().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let cluster = Self {
             plane,
             operator: None.into(),
-            resident_port,
-            admin_port,
+            ports: Ports::free().unwrap(),
             folder,
         };
-        cluster
-            .plane
-            .kubectl(&["apply", "--server-side", "-f", &repository("crds")])
-            .unwrap();
-        let crds = ["applications", "applicationkeys", "keymanagers", "clusterkeymanagers"];
-        let crds = crds.map(|name| format!("crd/{name}.appkeys.dev"));
-        let mut wait = vec!["wait", "--for=condition=Established", "--timeout=60s"];
-        wait.extend(crds.iter().map(String::as_str));
-        cluster.plane.kubectl(&wait).unwrap();
-        cluster.namespace("appkeys").await;
+        operator::install(&cluster.plane).unwrap();
         cluster.run();
         cluster
     }
@@ -86,17 +75,10 @@ impl Cluster {
 
     /// Starts the operator with further flags.
     pub(crate) fn run_with(&self, flags: &[&str]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_appkeys"));
-        command.env("KUBECONFIG", self.plane.kubeconfig()).args([
-            "run",
-            "--lease-seconds=5",
-            "--log=appkeys=debug,info",
-        ]);
-        command.arg(format!("--resident-address=127.0.0.1:{}", self.resident_port));
-        command.arg(format!("--resident-url=https://localhost:{}", self.resident_port));
-        command.arg(format!("--admin-address=127.0.0.1:{}", self.admin_port));
-        command.args(flags);
-        let server = Server::start(command, self.folder.path(), "operator").unwrap();
+        let binary = Path::new(env!("CARGO_BIN_EXE_appkeys"));
+        let mut all = vec!["--lease-seconds=5", "--log=appkeys=debug,info"];
+        all.extend(flags);
+        let server = operator::start(binary, &self.plane, self.ports, self.folder.path(), "operator", &all).unwrap();
         *self.operator.lock().unwrap() = Some(server);
     }
 

@@ -1,0 +1,229 @@
+//! `make demo`: two manifests become Secrets that work, a rotation that nobody notices, and how to go on by hand.
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{
+    binaries::repository,
+    control_plane::ControlPlane,
+    operator::{self, Ports},
+    protected_api::{self, TrustedIssuer},
+};
+
+/// The longest that one step may take.
+const LIMIT: Duration = Duration::from_mins(2);
+const NAMESPACE: &str = "team-a";
+const OVERLAP: u64 = 10;
+
+type Entries = BTreeMap<String, String>;
+
+/// Runs the demo; with a terminal it then stays until Ctrl-C.
+///
+/// # Errors
+/// What did not work, and the operator's last lines.
+pub async fn run() -> anyhow::Result<()> {
+    title(1, "a Kubernetes API server of its own");
+    let start = Instant::now();
+    let plane = ControlPlane::start().await?;
+    operator::install(&plane)?;
+    say(&format!(
+        "etcd, kube-apiserver and kube-controller-manager are up after {} s",
+        start.elapsed().as_secs()
+    ));
+
+    title(2, "the operator");
+    let folder = tempfile::tempdir().context("make a folder")?;
+    let ports = Ports::free()?;
+    let operator = operator::start(&operator::binary()?, &plane, ports, folder.path(), "operator", &[])?;
+    say(&format!("its log is {}", folder.path().join("operator.log").display()));
+    let result = tour(&plane).await;
+    if result.is_err() {
+        eprintln!("the operator's last lines:\n{}", operator.last_lines());
+    }
+    result?;
+
+    title(6, "go on by hand");
+    let kubectl = plane.binaries().join("kubectl");
+    println!("  export KUBECONFIG={}", plane.kubeconfig().display());
+    println!("  alias kubectl={}", kubectl.display());
+    println!("  kubectl get appkeys -A");
+    println!("  kubectl explain akey.spec");
+    println!("  kubectl -n {NAMESPACE} annotate akey shop-production appkeys.dev/rotate=$(date +%s) --overwrite");
+    println!("  kubectl -n {NAMESPACE} describe akey shop-production");
+    println!("  curl -s http://127.0.0.1:{}/metrics", ports.admin);
+    if std::io::stdin().is_terminal() {
+        println!("\nEverything runs until Ctrl-C, which also removes it.");
+        tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;
+    } else {
+        println!("\nNo terminal, so everything is stopped and removed now. The demo is complete.");
+    }
+    Ok(())
+}
+
+async fn tour(plane: &ControlPlane) -> anyhow::Result<()> {
+    title(3, "kubectl apply -f examples/");
+    print!(
+        "{}",
+        indented(&plane.kubectl(&["apply", "-f", &repository().join("examples").to_string_lossy()])?)
+    );
+    plane.kubectl(&[
+        "-n",
+        NAMESPACE,
+        "wait",
+        "akey",
+        "--all",
+        "--for=condition=Ready",
+        "--timeout=120s",
+    ])?;
+    print!("{}", indented(&plane.kubectl(&["-n", NAMESPACE, "get", "akapp,akey"])?));
+
+    title(4, "use the Secrets as a workload would");
+    let credentials = secret(plane, "shop-credentials").await?;
+    say("Secret shop-credentials (values masked):");
+    for (name, value) in &credentials {
+        println!("    {name:<18} {}", masked(name, value));
+    }
+    let tokens = secret(plane, "shop-credentials-tokens").await?;
+    let token = tokens
+        .get("orders.access-token")
+        .context("no access token in the Secret")?;
+    let client = http_client(&credentials)?;
+    let keys = client
+        .get(&credentials["jwks-uri"])
+        .send()
+        .await
+        .context("read the JWKS")?;
+    let issuer = TrustedIssuer {
+        issuer: credentials["issuer-uri"].clone(),
+        audience: credentials["issuer-uri"].clone(),
+        keys: keys.json().await.context("read the JWKS")?,
+    };
+    let claims = issuer.check(token)?;
+    say(&format!(
+        "the token in Secret shop-credentials-tokens is signed by a key of the JWKS; it is for {} of {} ({}), scope {}",
+        claims["application"], claims["namespace"], claims["environment"], claims["scope"]
+    ));
+    let (url, _server) = protected_api::serve(issuer).await?;
+    let plain = reqwest::Client::new();
+    let refused = plain.get(&url).send().await.context("call the API")?.status();
+    let answer = plain
+        .get(&url)
+        .bearer_auth(token)
+        .send()
+        .await
+        .context("call the API")?;
+    let (status, body) = (answer.status(), answer.text().await.context("read the answer")?);
+    say(&format!("GET {url} without a token: {refused}"));
+    say(&format!("GET {url} with the token: {status} {body}"));
+    ensure!(refused == 401 && status == 200, "the API did not answer as it should");
+
+    title(5, "rotate: nobody notices");
+    let patch = format!(r#"{{"spec":{{"rotation":{{"overlap":"{OVERLAP}s","trigger":"demo"}}}}}}"#);
+    say(&format!(
+        "kubectl -n {NAMESPACE} patch akey shop-sandbox --type=merge -p '{patch}'"
+    ));
+    plane.kubectl(&[
+        "-n",
+        NAMESPACE,
+        "patch",
+        "akey",
+        "shop-sandbox",
+        "--type=merge",
+        "-p",
+        &patch,
+    ])?;
+    let fresh = until("a new secret", async || {
+        let now = secret(plane, "shop-credentials").await?;
+        Ok((now["client-secret"] != credentials["client-secret"]).then_some(now))
+    })
+    .await?;
+    let (old, new) = (
+        token_status(&client, &credentials).await?,
+        token_status(&client, &fresh).await?,
+    );
+    say(&format!(
+        "a token with the old secret: {old}; with the new secret: {new}"
+    ));
+    ensure!(old == 200 && new == 200, "both secrets should work through the overlap");
+    say(&format!("after the overlap of {OVERLAP} seconds:"));
+    until("the end of the old secret", async || {
+        Ok((token_status(&client, &credentials).await? == 401).then_some(()))
+    })
+    .await?;
+    let new = token_status(&client, &fresh).await?;
+    say(&format!("a token with the old secret: 401; with the new secret: {new}"));
+    ensure!(new == 200, "the new secret should go on working");
+    Ok(())
+}
+
+fn title(number: u8, text: &str) {
+    println!("\n== {number} of 6: {text}");
+}
+
+fn say(text: &str) {
+    println!("  {text}");
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// What is no secret as it is, and of the secret its length.
+fn masked(name: &str, value: &str) -> String {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    match name.as_str() {
+        "client-secret" => format!("**** ({} characters)", value.len()),
+        "ca.crt" | "ca-crt" => format!("{} bytes of PEM", value.len()),
+        _ => value.to_owned(),
+    }
+}
+
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if start.elapsed() > LIMIT {
+            bail!("{what}: not within {} s", LIMIT.as_secs());
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn secret(plane: &ControlPlane, name: &str) -> anyhow::Result<Entries> {
+    let api = Api::<Secret>::namespaced(plane.client().await?, NAMESPACE);
+    let data = api.get(name).await.with_context(|| format!("read Secret {name}"))?.data;
+    data.into_iter()
+        .flatten()
+        .map(|(name, value)| Ok((name, String::from_utf8(value.0).context("a Secret with text")?)))
+        .collect()
+}
+
+fn http_client(credentials: &Entries) -> anyhow::Result<reqwest::Client> {
+    let ca = reqwest::Certificate::from_pem(credentials["ca.crt"].as_bytes()).context("read ca.crt")?;
+    reqwest::Client::builder()
+        .tls_certs_only([ca])
+        .build()
+        .context("make an HTTP client")
+}
+
+async fn token_status(client: &reqwest::Client, credentials: &Entries) -> anyhow::Result<u16> {
+    let request = client
+        .post(&credentials["token-uri"])
+        .basic_auth(&credentials["client-id"], credentials.get("client-secret"))
+        .form(&[("grant_type", "client_credentials")]);
+    let answer = request.send().await.context("ask for a token")?;
+    let status = answer.status().as_u16();
+    let _body: Value = answer.json().await.context("read the token endpoint's answer")?;
+    Ok(status)
+}
