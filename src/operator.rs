@@ -18,7 +18,8 @@ use crate::{
     entropy::Entropy,
     guard::WriteGuard,
     key_manager::resident::{
-        ResidentKeyManagers, http::Issuers, server, server::CurrentCertificate, store::RecordStore,
+        ResidentKeyManagers, http::Issuers, revocations::Revocations, server, server::CurrentCertificate,
+        store::RecordStore,
     },
     leader::{self, LeaderConfig, Leadership},
     metrics::Metrics,
@@ -67,8 +68,16 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         .with_context(|| format!("listen on {} (--admin-address)", config.admin_address))?;
     let store = Arc::new(RecordStore::new(guarded.clone(), &config.namespace));
     let (issuers, certificate) = (Issuers::default(), CurrentCertificate::default());
+    let revocations = Arc::new(Revocations::new(
+        plain.clone(),
+        guarded.clone(),
+        &config.namespace,
+        clock.clone(),
+        entropy.clone(),
+    ));
     let drivers = Arc::new(ResidentKeyManagers {
         store: store.clone(),
+        revocations: revocations.clone(),
         issuers: issuers.clone(),
         certificate: certificate.clone(),
         service_url: config.resident_url.clone(),
@@ -78,16 +87,6 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         client: guarded.clone(),
         namespace: config.namespace.clone(),
     });
-    let ready = {
-        let store = store.clone();
-        Arc::new(move || {
-            if store.is_synced() {
-                Ok(())
-            } else {
-                Err("client records are not read yet")
-            }
-        })
-    };
     let lead_until = CancellationToken::new();
     let lease = LeaderConfig {
         namespace: config.namespace.clone(),
@@ -104,9 +103,17 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         leadership.clone(),
         lead_until.clone(),
     ));
-    let admin = tokio::spawn(admin::serve(admin, ready, metrics.clone(), shutdown.clone()));
+    let admin = tokio::spawn(admin::serve(
+        admin,
+        readiness(store.clone()),
+        metrics.clone(),
+        shutdown.clone(),
+    ));
     let server = tokio::spawn(server::serve(resident, issuers, certificate, shutdown.clone()));
-    let records = tokio::spawn(async move { store.run().await });
+    let serving = {
+        let drivers = drivers.clone();
+        tokio::spawn(async move { futures::join!(store.run(), revocations.run(), drivers.follow()) })
+    };
     let settings = Settings {
         cluster_id,
         operator_namespace: config.namespace.clone(),
@@ -131,10 +138,23 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     tracing::info!("stopping");
     lead_until.cancel();
     leader.await.context("stop leading")?;
-    records.abort();
+    serving.abort();
     drop(admin.await);
     server.await.context("stop the resident key manager's server")??;
     Ok(())
+}
+
+/// Ready is what can serve: tokens are issued without leading.
+fn readiness(store: Arc<RecordStore>) -> admin::Ready {
+    Arc::new(move || {
+        if !store.is_synced() {
+            Err("client records are not read yet")
+        } else if store.is_stale() {
+            Err("the watch of client records has been interrupted for too long")
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Works while this process leads, again and again.

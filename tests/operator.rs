@@ -2,32 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::{Cluster, http_client, repository, token};
-
-fn key(namespace: &str, name: &str, spec: &serde_json::Value) -> serde_json::Value {
-    let mut all = json!({"applicationRef": {"name": "shop"}, "environment": "Production"});
-    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    json!({
-        "apiVersion": "appkeys.dev/v1alpha1", "kind": "ApplicationKey",
-        "metadata": {"name": name, "namespace": namespace}, "spec": all,
-    })
-}
-
-async fn team(cluster: &Cluster, namespace: &str) {
-    cluster.namespace(namespace).await;
-    cluster.apply(&json!({
-        "apiVersion": "appkeys.dev/v1alpha1", "kind": "Application",
-        "metadata": {"name": "shop", "namespace": namespace}, "spec": {},
-    }));
-}
+use crate::support::{Cluster, http_client, key, repository, team, token};
 
 #[tokio::test]
 async fn the_examples_become_ready_and_their_tokens_are_valid() {
     let cluster = Cluster::shared().await;
-    cluster
-        .plane
-        .kubectl(&["apply", "-f", &repository("examples")])
-        .unwrap();
+    cluster.kubectl(&["apply", "-f", &repository("examples")]);
     let ready = cluster.ready("team-a", "shop-production").await;
     let secret = cluster.secret("team-a", "shop-production").await;
     assert_eq!(ready.status.unwrap().client_id.as_ref(), Some(&secret["client-id"]));
@@ -114,22 +94,10 @@ async fn deletion_takes_the_client_and_the_secret_along() {
     cluster.ready("deletion", "k").await;
     let secret = cluster.secret("deletion", "k").await;
     assert_eq!(token(&secret, &[]).await.0, 200);
-    cluster
-        .plane
-        .kubectl(&["-n", "deletion", "delete", "akey", "k", "--timeout=60s"])
-        .unwrap();
+    cluster.kubectl(&["-n", "deletion", "delete", "akey", "k", "--timeout=60s"]);
     assert_eq!(token(&secret, &[]).await.0, 401);
-    assert_eq!(
-        cluster
-            .plane
-            .kubectl(&["-n", "deletion", "get", "secrets", "-o", "name"])
-            .unwrap(),
-        ""
-    );
-    cluster
-        .plane
-        .kubectl(&["delete", "namespace", "deletion", "--timeout=60s"])
-        .unwrap();
+    assert_eq!(cluster.kubectl(&["-n", "deletion", "get", "secrets", "-o", "name"]), "");
+    cluster.kubectl(&["delete", "namespace", "deletion", "--timeout=60s"]);
 }
 
 #[tokio::test]
@@ -151,10 +119,7 @@ async fn what_no_rule_grants_is_refused_and_heals_when_the_spec_asks_for_less() 
     cluster
         .key_until("denied", "other", reason("ApplicationNotFound"))
         .await;
-    cluster
-        .plane
-        .kubectl(&["-n", "denied", "create", "secret", "generic", "taken"])
-        .unwrap();
+    cluster.kubectl(&["-n", "denied", "create", "secret", "generic", "taken"]);
     cluster.apply(&key("denied", "third", &json!({"secret": {"name": "taken"}})));
     cluster.key_until("denied", "third", reason("SecretConflict")).await;
 }

@@ -88,7 +88,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             seen.o.hand.announced = true;
             Ok(())
         }
-        Step::WriteState(state) => write_state(ctx, seen, state).await,
+        Step::WriteState(state) => write_state(ctx, seen, *state).await,
         Step::Fence(published) => fence(ctx, seen, &published).await,
         Step::RegisterGiven(properties) => register_given(ctx, seen, &properties).await,
         Step::Find(attempt) => find(ctx, seen, attempt).await,

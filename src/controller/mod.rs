@@ -156,7 +156,7 @@ async fn work(ctx: Arc<Context>) {
         };
         let ctx = ctx.clone();
         tasks.spawn(async move {
-            one(&ctx, &item).await;
+            Box::pin(one(&ctx, &item)).await;
             ctx.queue.done(&item);
         });
     }
@@ -164,7 +164,7 @@ async fn work(ctx: Arc<Context>) {
 
 async fn one(ctx: &Context, item: &Item) {
     let again = match item {
-        Item::Key(name) => key::reconcile(ctx, name).await,
+        Item::Key(name) => Box::pin(key::reconcile(ctx, name)).await,
         Item::Application(name) => application::reconcile(ctx, name).await,
         Item::KeyManager(kind, name) => {
             let again = key_manager::reconcile(ctx, *kind, name).await;

@@ -85,7 +85,7 @@ fn left_behind(o: &Observed, target: &Target) -> Option<Step> {
     let is_published = |placed: &PlacedClient| published.is_some_and(|published| published.is_of(placed));
     if let Some(attempt) = o.state.attempt.as_ref().filter(|a| a.key_manager != target.reference) {
         return Some(if o.hand.not_found.contains(&attempt.id) {
-            Step::WriteState(State {
+            Step::write_state(State {
                 attempt: None,
                 ..o.state.clone()
             })
@@ -96,7 +96,7 @@ fn left_behind(o: &Observed, target: &Target) -> Option<Step> {
     let elsewhere = |placed: &&PlacedClient| placed.key_manager != target.reference && !is_published(placed);
     if let Some(placed) = o.state.client.as_ref().filter(elsewhere) {
         return Some(if o.has_deleted(placed) {
-            Step::WriteState(State {
+            Step::write_state(State {
                 client: None,
                 answer: None,
                 ..o.state.clone()
@@ -120,7 +120,7 @@ fn left_behind(o: &Observed, target: &Target) -> Option<Step> {
     Some(if !o.has_deleted(&made) {
         Step::DeleteClient(made)
     } else if o.state.making.is_some() {
-        Step::WriteState(State {
+        Step::write_state(State {
             making: wanted,
             ..o.state.clone()
         })
@@ -333,7 +333,7 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
             mark: o.mark(),
             ..taken.client.clone()
         };
-        return Some(Step::WriteState(State {
+        return Some(Step::write_state(State {
             client: Some(PlacedClient {
                 client,
                 ..taken.clone()
@@ -433,7 +433,7 @@ fn take_over(o: &Observed, target: &Target, published: &Published, former: &str)
         mark,
         management: None,
     };
-    Step::WriteState(State {
+    Step::write_state(State {
         client: Some(PlacedClient {
             key_manager: target.reference.clone(),
             client,
@@ -475,7 +475,7 @@ fn drained(o: &Observed, old: &PlacedClient) -> Step {
     if !o.has_deleted(old) {
         return Step::DeleteClient(old.clone());
     }
-    Step::WriteState(State {
+    Step::write_state(State {
         old: None,
         making: None,
         ..o.state.clone()
@@ -489,7 +489,7 @@ fn replaced(o: &Observed, target: &Target, old: PlacedClient) -> Step {
         key_manager: target.reference.clone(),
         client,
     });
-    Step::WriteState(State {
+    Step::write_state(State {
         replacements,
         client: None,
         answer: None,

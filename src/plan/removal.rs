@@ -41,7 +41,7 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
         return Step::DeleteSecret(Box::new(published.clone()));
     }
     if !o.state.is_empty() {
-        return Step::WriteState(State::default());
+        return Step::write_state(State::default());
     }
     Step::RemoveFinalizer
 }

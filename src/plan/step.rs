@@ -20,7 +20,7 @@ pub enum Step {
     /// Write status now: what follows must not be a surprise.
     Announce(Say),
     /// Replace the content of the state Secret; empty deletes it.
-    WriteState(State),
+    WriteState(Box<State>),
     /// Put a new attempt id into the published Secret, so that a write from before it must conflict.
     Fence(Box<Published>),
     /// Note an attempt in the state Secret, make a client of given identity and store the answer at once.
@@ -105,6 +105,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// [`Self::WriteState`].
+    pub fn write_state(state: State) -> Self {
+        Self::WriteState(Box::new(state))
+    }
+
     /// The step's name, for logs and metrics.
     pub const fn name(&self) -> &'static str {
         match self {

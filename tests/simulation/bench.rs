@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,9 @@ use appkeys::{
     controller::{self, Context, Settings},
     entropy::Entropy,
     guard::WriteGuard,
-    key_manager::resident::{ResidentKeyManagers, http::Issuers, server::CurrentCertificate, store::RecordStore},
+    key_manager::resident::{
+        ResidentKeyManagers, http::Issuers, revocations::Revocations, server::CurrentCertificate, store::RecordStore,
+    },
     leader::{self, LeaderConfig, Leadership},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -113,7 +116,7 @@ impl Plan {
         let now = self.clock.as_ref().map(Clock::now);
         let mut line = format!("{:?} {what}", now.unwrap_or_default());
         if fault != Fault::Pass {
-            line.push_str(&format!(" {fault:?}"));
+            let _ = write!(line, " {fault:?}");
         }
         self.trace.lock().unwrap().push(line);
     }
@@ -257,6 +260,13 @@ impl Bench {
         let store = Arc::new(RecordStore::new(guarded.clone(), "appkeys"));
         let resident = ResidentKeyManagers {
             store: store.clone(),
+            revocations: Arc::new(Revocations::new(
+                client.clone(),
+                guarded.clone(),
+                "appkeys",
+                self.clock.clone(),
+                self.entropy.clone(),
+            )),
             issuers: Issuers::default(),
             certificate: CurrentCertificate::default(),
             service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),

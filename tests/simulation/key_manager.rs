@@ -227,15 +227,15 @@ impl Server {
         Ok(Changed::Done(None))
     }
 
-    fn delete(&self, client: &Client) -> Result<Changed, Error> {
+    fn delete(&self, client: &Client) -> Changed {
         let mut clients = self.clients();
         match self.owned(&mut clients, client) {
-            Ok(Some(stored)) if self.given() && !may_manage(stored, client) => return Ok(Changed::Refused),
+            Ok(Some(stored)) if self.given() && !may_manage(stored, client) => return Changed::Refused,
             Ok(Some(_)) => {}
-            Ok(None) | Err(_) => return Ok(Changed::NotThere),
+            Ok(None) | Err(_) => return Changed::NotThere,
         }
         clients.remove(&client.id);
-        Ok(Changed::Done(None))
+        Changed::Done(None)
     }
 }
 
@@ -375,7 +375,7 @@ impl KeyManager for Driver {
     async fn delete(&self, client: &Client) -> Result<Changed, Error> {
         let client = client.clone();
         let what = format!("delete {}", client.id);
-        self.call(&what, true, move |server| server.delete(&client)).await
+        self.call(&what, true, move |server| Ok(server.delete(&client))).await
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {

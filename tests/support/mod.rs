@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Once, Weak},
+    sync::{
+        Arc, Once, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,29 +25,80 @@ use tokio::sync::Mutex;
 /// The longest that anything here may take.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// How often something is looked at that cannot be watched.
+const POLL: Duration = Duration::from_millis(100);
+
+/// An operator beside the one that leads.
+pub(crate) struct Standby {
+    ports: Ports,
+    server: Server,
+}
+
+impl Standby {
+    /// A Secret's entries with this process's endpoints.
+    pub(crate) fn entries(&self, entries: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut entries = entries.clone();
+        for (name, value) in &mut entries {
+            if let Ok(mut url) = reqwest::Url::parse(value)
+                && name.ends_with("-uri")
+            {
+                url.set_port(Some(self.ports.resident)).unwrap();
+                *value = url.to_string();
+            }
+        }
+        entries
+    }
+
+    /// Waits until it serves the key manager of `entries`.
+    pub(crate) async fn follows(&self, entries: &BTreeMap<String, String>) {
+        let start = tokio::time::Instant::now();
+        let keys = || http_client(entries).get(&entries["jwks-uri"]).send();
+        while !keys().await.is_ok_and(|answer| answer.status().is_success()) {
+            assert!(
+                start.elapsed() < LIMIT,
+                "the standby does not serve\n{}",
+                self.server.output()
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
 /// A cluster with the custom resources, and an operator in it.
 pub(crate) struct Cluster {
     pub(crate) plane: ControlPlane,
     pub(crate) operator: std::sync::Mutex<Option<Server>>,
+    starts: AtomicUsize,
     ports: Ports,
     folder: TempDir,
 }
 
 impl Cluster {
-    /// A cluster of one's own.
+    /// A cluster of one's own with the operator in it.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`Self::start`], with further flags of the operator.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        let cluster = Self::install_with(Ports::free().unwrap()).await;
+        cluster.run_with(flags);
+        cluster
+    }
+
+    /// A cluster with the custom resources; the operator, once it runs, listens on `ports`.
+    pub(crate) async fn install_with(ports: Ports) -> Self {
         provider();
         let plane = ControlPlane::start().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let cluster = Self {
+        operator::install(&plane).unwrap();
+        Self {
             plane,
             operator: None.into(),
-            ports: Ports::free().unwrap(),
+            starts: AtomicUsize::default(),
+            ports,
             folder,
-        };
-        operator::install(&cluster.plane).unwrap();
-        cluster.run();
-        cluster
+        }
     }
 
     /// The cluster that tests share which leave each other alone; it ends with the last of them.
@@ -55,10 +109,7 @@ impl Cluster {
             return cluster;
         }
         let cluster = Arc::new(Self::start().await);
-        cluster
-            .plane
-            .kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")])
-            .unwrap();
+        cluster.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
         *shared = Arc::downgrade(&cluster);
         cluster
     }
@@ -76,10 +127,91 @@ impl Cluster {
     /// Starts the operator with further flags.
     pub(crate) fn run_with(&self, flags: &[&str]) {
         let binary = Path::new(env!("CARGO_BIN_EXE_appkeys"));
-        let mut all = vec!["--lease-seconds=5", "--log=appkeys=debug,info"];
+        let mut all = vec!["--lease-seconds=5"];
+        if !flags.iter().any(|flag| flag.starts_with("--log=")) {
+            all.push("--log=appkeys=debug,info");
+        }
         all.extend(flags);
-        let server = operator::start(binary, &self.plane, self.ports, self.folder.path(), "operator", &all).unwrap();
+        let name = format!("operator-{}", self.starts.fetch_add(1, Ordering::SeqCst));
+        let server = operator::start(binary, &self.plane, self.ports, self.folder.path(), &name, &all).unwrap();
         *self.operator.lock().unwrap() = Some(server);
+    }
+
+    /// Where the operator listens.
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// Runs kubectl and gives what it prints.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        self.plane.kubectl(arguments).unwrap()
+    }
+
+    /// Stops the operator in order, which must be without an error.
+    pub(crate) fn terminate(&self) {
+        let mut server = self.operator.lock().unwrap().take().unwrap();
+        server.signal("TERM").unwrap();
+        let status = server.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", server.last_lines());
+    }
+
+    /// All that operators of this cluster say to anybody: logs, metrics, events and custom resources.
+    pub(crate) async fn all_that_is_said(&self) -> Vec<(String, String)> {
+        let mut said = vec![];
+        for n in 0..self.starts.load(Ordering::SeqCst) {
+            let log = self.folder.path().join(format!("operator-{n}.log"));
+            said.push((format!("log {n}"), std::fs::read_to_string(log).unwrap()));
+        }
+        let url = format!("http://127.0.0.1:{}/metrics", self.ports.admin);
+        said.push(("metrics".into(), reqwest::get(url).await.unwrap().text().await.unwrap()));
+        for kinds in ["events", "appkeys", "leases"] {
+            said.push((
+                kinds.into(),
+                self.kubectl(&["get", kinds, "--all-namespaces", "-o", "yaml"]),
+            ));
+        }
+        said
+    }
+
+    /// Kills the operator.
+    pub(crate) fn kill(&self) {
+        *self.operator.lock().unwrap() = None;
+    }
+
+    /// A URL of the operator's resident key manager.
+    pub(crate) fn resident_url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.ports.resident)
+    }
+
+    /// Starts another operator on the same cluster.
+    pub(crate) async fn start_another(&self) -> Standby {
+        self.until("the first operator to lead", async || {
+            let url = format!("http://127.0.0.1:{}/metrics", self.ports.admin);
+            let text = reqwest::get(url).await.map(reqwest::Response::text);
+            match text {
+                Ok(text) => text.await.is_ok_and(|text| text.contains("appkeys_leader 1")),
+                Err(_) => false,
+            }
+        })
+        .await;
+        let binary = Path::new(env!("CARGO_BIN_EXE_appkeys"));
+        let ports = Ports::free().unwrap();
+        let flags = ["--lease-seconds=5", "--log=appkeys=debug,info"];
+        let server = operator::start(binary, &self.plane, ports, self.folder.path(), "standby", &flags).unwrap();
+        Standby { ports, server }
+    }
+
+    /// Waits until `good`.
+    pub(crate) async fn until(&self, what: &str, mut good: impl AsyncFnMut() -> bool) {
+        let start = tokio::time::Instant::now();
+        while !good().await {
+            assert!(
+                start.elapsed() < LIMIT,
+                "waited in vain for {what}\n{}",
+                self.operator_output()
+            );
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Makes a namespace.
@@ -186,4 +318,23 @@ pub(crate) async fn token(secret: &BTreeMap<String, String>, form: &[(&str, &str
 pub(crate) fn http_client(secret: &BTreeMap<String, String>) -> reqwest::Client {
     let ca = reqwest::Certificate::from_pem(secret["ca.crt"].as_bytes()).unwrap();
     reqwest::Client::builder().tls_certs_only([ca]).build().unwrap()
+}
+
+/// A key of Application `shop`, with what `spec` adds.
+pub(crate) fn key(namespace: &str, name: &str, spec: &serde_json::Value) -> serde_json::Value {
+    let mut all = json!({"applicationRef": {"name": "shop"}, "environment": "Production"});
+    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    json!({
+        "apiVersion": "appkeys.dev/v1alpha1", "kind": "ApplicationKey",
+        "metadata": {"name": name, "namespace": namespace}, "spec": all,
+    })
+}
+
+/// A namespace with Application `shop`.
+pub(crate) async fn team(cluster: &Cluster, namespace: &str) {
+    cluster.namespace(namespace).await;
+    cluster.apply(&json!({
+        "apiVersion": "appkeys.dev/v1alpha1", "kind": "Application",
+        "metadata": {"name": "shop", "namespace": namespace}, "spec": {},
+    }));
 }

@@ -12,7 +12,7 @@ use kube::{
 use secrecy::SecretString;
 
 use super::{
-    issuer::{Issuer, Refusal, Request},
+    issuer::{Issuer, Refusal, Wanted},
     record::{self, ClientRecord},
     store::{self, RecordStore, Stored},
 };
@@ -200,14 +200,15 @@ impl KeyManager for ResidentDriver {
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
-        let request = Request {
-            client_id: request.client_id,
-            secret: request.secret,
-            authentication: request.authentication,
+        let wanted = Wanted {
             scopes: request.scopes.iter().map(String::as_str).collect(),
             resources: request.resource.into_iter().collect(),
         };
-        match self.issuer.issue(&request).await {
+        let client = self
+            .issuer
+            .authenticate(request.client_id, request.secret, request.authentication)
+            .await;
+        match client.and_then(|client| self.issuer.issue_to(&client, &wanted)) {
             Ok(token) => Ok(TokenAnswer::Issued(token)),
             Err(Refusal::InvalidClient) => Ok(TokenAnswer::InvalidClient),
             Err(Refusal::TemporarilyUnavailable) => Err(Error::new(

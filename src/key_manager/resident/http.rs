@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -16,10 +17,14 @@ use axum::{
 };
 use data_encoding::{BASE64, BASE64_NOPAD};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::issuer::{Issuer, Refusal, Request};
+use super::{
+    attempts::WrongAttempts,
+    issuer::{Issuer, Refusal, Wanted},
+    record::ClientRecord,
+};
 use crate::api::ClientAuthentication;
 
 /// Longest request body in bytes.
@@ -27,21 +32,31 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// How long public keys and metadata may be cached, in seconds; less than a new key's lead.
 const CACHE: &str = "public, max-age=900";
 
-/// The issuers of this process, by the path of their issuer URL.
+/// The issuers of this process.
 #[derive(Clone, Debug, Default)]
-pub struct Issuers(Arc<RwLock<BTreeMap<String, Arc<Issuer>>>>);
+pub struct Issuers {
+    by_path: Arc<RwLock<BTreeMap<String, Arc<Issuer>>>>,
+    wrong_attempts: Arc<WrongAttempts>,
+}
 
 impl Issuers {
     /// Serves `issuer` from now on, instead of one of the same path.
     pub fn put(&self, issuer: Arc<Issuer>) {
         let path = path_of(&issuer);
-        let mut issuers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut issuers = self.by_path.write().unwrap_or_else(PoisonError::into_inner);
         issuers.retain(|_, other| other.settings.name != issuer.settings.name);
         issuers.insert(path, issuer);
     }
 
+    /// Serves only issuers of these names from now on.
+    pub fn keep(&self, names: &[String]) {
+        let mut issuers = self.by_path.write().unwrap_or_else(PoisonError::into_inner);
+        issuers.retain(|_, issuer| names.contains(&issuer.settings.name));
+    }
+
     fn get(&self, path: &str) -> Option<Arc<Issuer>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+        let issuers = self.by_path.read().unwrap_or_else(PoisonError::into_inner);
+        issuers.get(path).cloned()
     }
 }
 
@@ -51,68 +66,87 @@ fn path_of(issuer: &Issuer) -> String {
         .unwrap_or_default()
 }
 
-/// The routes of all issuers.
-pub fn router(issuers: Issuers) -> Router {
+/// The routes of all issuers, for connections from `source`.
+pub fn router(issuers: Issuers, source: IpAddr) -> Router {
     Router::new()
         .fallback(serve)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(issuers)
+        .with_state(Shared { issuers, source })
+}
+
+#[derive(Clone)]
+struct Shared {
+    issuers: Issuers,
+    source: IpAddr,
+}
+
+/// What an issuer answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Token,
+    Introspection,
+    Revocation,
+    Keys,
+    Metadata,
+}
+
+/// Where they are under the issuer's path.
+const PATHS: [(&str, Endpoint); 5] = [
+    ("/token", Endpoint::Token),
+    ("/introspect", Endpoint::Introspection),
+    ("/revoke", Endpoint::Revocation),
+    ("/jwks", Endpoint::Keys),
+    ("/.well-known/openid-configuration", Endpoint::Metadata),
+];
+
+/// The issuer and endpoint of a path. RFC 8414 section 3 puts the well-known part before the issuer's path, OpenID Connect
+/// Discovery after it.
+fn route(issuers: &Issuers, path: &str) -> Option<(Arc<Issuer>, Endpoint)> {
+    if let Some(issuer) = path.strip_prefix("/.well-known/oauth-authorization-server") {
+        return Some((issuers.get(issuer.trim_end_matches('/'))?, Endpoint::Metadata));
+    }
+    PATHS
+        .into_iter()
+        .find_map(|(end, endpoint)| Some((issuers.get(path.strip_suffix(end)?)?, endpoint)))
 }
 
 async fn serve(
-    State(issuers): State<Issuers>,
+    State(shared): State<Shared>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
-    let path = uri.path();
-    // RFC 8414 section 3 puts the well-known part before the issuer's path, OpenID Connect Discovery after it.
-    let found = path
-        .strip_prefix("/.well-known/oauth-authorization-server")
-        .and_then(|issuer| Some((issuers.get(issuer.trim_end_matches('/'))?, "/metadata")))
-        .or_else(|| {
-            ["/token", "/jwks", "/.well-known/openid-configuration"]
-                .into_iter()
-                .find_map(|endpoint| {
-                    let issuer = issuers.get(path.strip_suffix(endpoint)?)?;
-                    Some((
-                        issuer,
-                        if endpoint.starts_with("/.well") {
-                            "/metadata"
-                        } else {
-                            endpoint
-                        },
-                    ))
-                })
-        });
-    let Some((issuer, endpoint)) = found else {
+    let Some((issuer, endpoint)) = route(&shared.issuers, uri.path()) else {
         return (StatusCode::NOT_FOUND, Json(json!({"error": "not_found"}))).into_response();
     };
-    let allowed = if endpoint == "/token" {
-        Method::POST
-    } else {
-        Method::GET
-    };
-    if method != allowed && !(allowed == Method::GET && method == Method::HEAD) {
-        return (
-            StatusCode::METHOD_NOT_ALLOWED,
-            [(header::ALLOW, allowed.as_str().to_owned())],
-        )
-            .into_response();
+    let reads = matches!(endpoint, Endpoint::Keys | Endpoint::Metadata);
+    let allowed = if reads { Method::GET } else { Method::POST };
+    if method != allowed && !(reads && method == Method::HEAD) {
+        let allow = [(header::ALLOW, allowed.as_str().to_owned())];
+        let error = json!({"error": "invalid_request", "error_description": format!("the method must be {allowed}")});
+        return (StatusCode::METHOD_NOT_ALLOWED, allow, Json(error)).into_response();
     }
     match endpoint {
-        "/token" => match body {
-            Ok(body) => token(&issuer, &headers, &body).await,
-            Err(rejection) => {
-                let status = rejection.into_response().status();
+        Endpoint::Keys => ([(header::CACHE_CONTROL, CACHE)], Json(&*issuer.jwks())).into_response(),
+        Endpoint::Metadata => ([(header::CACHE_CONTROL, CACHE)], Json(metadata(&issuer))).into_response(),
+        Endpoint::Token | Endpoint::Introspection | Endpoint::Revocation => {
+            let Ok(body) = body else {
                 let error =
                     json!({"error": "invalid_request", "error_description": "the body cannot be read or is too long"});
-                (status, NO_STORE, Json(error)).into_response()
+                return (StatusCode::BAD_REQUEST, NO_STORE, Json(error)).into_response();
+            };
+            let call = Call {
+                issuer: &issuer,
+                headers: &headers,
+                wrong_attempts: &shared.issuers.wrong_attempts,
+                source: shared.source,
+            };
+            match call.answer(endpoint, &body).await {
+                Ok(answer) => (NO_STORE, Json(answer)).into_response(),
+                Err(refusal) => refused(refusal, headers.contains_key(header::AUTHORIZATION)),
             }
-        },
-        "/jwks" => ([(header::CACHE_CONTROL, CACHE)], Json(&*issuer.jwks())).into_response(),
-        _ => ([(header::CACHE_CONTROL, CACHE)], Json(metadata(&issuer))).into_response(),
+        }
     }
 }
 
@@ -120,23 +154,20 @@ const NO_STORE: [(header::HeaderName, &str); 2] = [(header::CACHE_CONTROL, "no-s
 
 /// Authorization server metadata (RFC 8414 section 2), the same for `OpenID` Connect Discovery.
 fn metadata(issuer: &Issuer) -> serde_json::Value {
+    const METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
     let endpoints = &issuer.settings.endpoints;
     json!({
         "issuer": endpoints.issuer,
         "token_endpoint": endpoints.token,
+        "introspection_endpoint": endpoints.introspection,
+        "revocation_endpoint": endpoints.revocation,
         "jwks_uri": endpoints.jwks,
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": [],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": METHODS,
+        "introspection_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_methods_supported": METHODS,
     })
-}
-
-async fn token(issuer: &Issuer, headers: &HeaderMap, body: &[u8]) -> Response {
-    let basic = headers.contains_key(header::AUTHORIZATION);
-    match answer(issuer, headers, body).await {
-        Ok(answer) => (NO_STORE, Json(answer)).into_response(),
-        Err(refusal) => refused(refusal, basic),
-    }
 }
 
 /// The error of RFC 6749 section 5.2.
@@ -156,36 +187,67 @@ fn refused(refusal: Refusal, basic: bool) -> Response {
     response
 }
 
-async fn answer(issuer: &Issuer, headers: &HeaderMap, body: &[u8]) -> Result<serde_json::Value, Refusal> {
-    let form = Form::parse(headers, body)?;
-    match form.one("grant_type")? {
-        None => return Err(Refusal::InvalidRequest("grant_type is missing")),
-        Some("client_credentials") => {}
-        Some(_) => return Err(Refusal::UnsupportedGrantType),
+/// A request of a client that has to prove itself.
+struct Call<'a> {
+    issuer: &'a Issuer,
+    headers: &'a HeaderMap,
+    wrong_attempts: &'a WrongAttempts,
+    source: IpAddr,
+}
+
+impl Call<'_> {
+    async fn answer(&self, endpoint: Endpoint, body: &[u8]) -> Result<Value, Refusal> {
+        let form = Form::parse(self.headers, body)?;
+        if endpoint == Endpoint::Token {
+            match form.one("grant_type")? {
+                None => return Err(Refusal::InvalidRequest("grant_type is missing")),
+                Some("client_credentials") => {}
+                Some(_) => return Err(Refusal::UnsupportedGrantType),
+            }
+        }
+        let (client_id, secret, authentication) = credentials(self.headers, &form)?;
+        let client = match self.issuer.authenticate(&client_id, &secret, authentication).await {
+            Ok(client) => client,
+            Err(refusal) => {
+                self.wrong_attempts.slow_down(&client_id, self.source).await;
+                return Err(refusal);
+            }
+        };
+        let token = || form.one("token")?.ok_or(Refusal::InvalidRequest("token is missing"));
+        match endpoint {
+            Endpoint::Introspection => Ok(self.introspection(token()?)),
+            Endpoint::Revocation => self.issuer.revoke(&client, token()?).await.map(|()| json!({})),
+            _ => self.token(&client, &form),
+        }
     }
-    let (client_id, secret, authentication) = credentials(headers, &form)?;
-    let request = Request {
-        client_id: &client_id,
-        secret: &secret,
-        authentication,
-        scopes: form
-            .one("scope")?
-            .unwrap_or_default()
-            .split(' ')
-            .filter(|scope| !scope.is_empty())
-            .collect(),
-        resources: form.all("resource").collect(),
-    };
-    let token = issuer.issue(&request).await?;
-    let mut answer = json!({
-        "access_token": token.value.expose_secret(),
-        "token_type": "Bearer",
-        "expires_in": token.life().as_secs(),
-    });
-    if !token.scopes.is_empty() {
-        answer["scope"] = token.scopes.join(" ").into();
+
+    fn token(&self, client: &ClientRecord, form: &Form) -> Result<Value, Refusal> {
+        let scopes = form.one("scope")?.unwrap_or_default().split(' ');
+        let wanted = Wanted {
+            scopes: scopes.filter(|scope| !scope.is_empty()).collect(),
+            resources: form.all("resource").collect(),
+        };
+        let token = self.issuer.issue_to(client, &wanted)?;
+        let mut answer = json!({
+            "access_token": token.value.expose_secret(),
+            "token_type": "Bearer",
+            "expires_in": token.life().as_secs(),
+        });
+        if !token.scopes.is_empty() {
+            answer["scope"] = token.scopes.join(" ").into();
+        }
+        Ok(answer)
     }
-    Ok(answer)
+
+    /// What is to be said of a token (RFC 7662 section 2.2); of one that is not good nothing else.
+    fn introspection(&self, token: &str) -> Value {
+        let Some(mut claims) = self.issuer.good_claims(token) else {
+            return json!({"active": false});
+        };
+        claims["active"] = true.into();
+        claims["token_type"] = "Bearer".into();
+        claims
+    }
 }
 
 /// The parameters of a request (RFC 6749 section 3.2): each at most once, save `resource` (RFC 8707 section 2).

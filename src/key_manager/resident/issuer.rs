@@ -3,13 +3,15 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
-use jsonwebtoken::{Header, jwk::JwkSet};
+use jsonwebtoken::{DecodingKey, Header, Validation, jwk::JwkSet};
 use secrecy::SecretString;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     keys::{KeyError, KeySet, Signer},
     record::{self, ClientRecord},
+    revocations::Revocations,
     store::RecordStore,
 };
 use crate::{
@@ -41,23 +43,20 @@ pub enum Refusal {
     /// A resource that the client does not have.
     #[error("the client may not ask tokens for this resource")]
     InvalidTarget,
+    /// A token of another client.
+    #[error("the token was issued to another client")]
+    InvalidGrant,
     /// No signing key.
-    #[error("no signing key yet: try again")]
+    #[error("this cannot be done right now: try again")]
     TemporarilyUnavailable,
 }
 
-/// A request for a token after parsing.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    /// The client's id.
-    pub client_id: &'a str,
-    /// Its secret.
-    pub secret: &'a SecretString,
-    /// How it came.
-    pub authentication: ClientAuthentication,
-    /// Scopes asked for; empty for all that the client has.
+/// What a client asks a token for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Scopes; empty for all that the client has.
     pub scopes: Vec<&'a str>,
-    /// Resources asked for.
+    /// Resources.
     pub resources: Vec<&'a str>,
 }
 
@@ -80,6 +79,7 @@ pub struct Issuer {
     /// What does not change.
     pub settings: IssuerSettings,
     store: Arc<RecordStore>,
+    revocations: Arc<Revocations>,
     keys: RwLock<Keys>,
     clock: Clock,
     entropy: Entropy,
@@ -125,6 +125,7 @@ impl Issuer {
     pub fn new(
         settings: IssuerSettings,
         store: Arc<RecordStore>,
+        revocations: Arc<Revocations>,
         keys: KeySet,
         clock: Clock,
         entropy: Entropy,
@@ -133,6 +134,7 @@ impl Issuer {
         Ok(Self {
             settings,
             store,
+            revocations,
             keys,
             clock,
             entropy,
@@ -167,35 +169,32 @@ impl Issuer {
             .ok_or(Refusal::InvalidClient)
     }
 
-    /// Issues a token by `client_credentials` (RFC 6749 section 4.4).
+    /// Issues a token by `client_credentials` (RFC 6749 section 4.4) to a client that has proved itself.
     ///
     /// # Errors
     /// Why not.
-    pub async fn issue(&self, request: &Request<'_>) -> Result<Token, Refusal> {
-        let client = self
-            .authenticate(request.client_id, request.secret, request.authentication)
-            .await?;
+    pub fn issue_to(&self, client: &ClientRecord, wanted: &Wanted<'_>) -> Result<Token, Refusal> {
         if client.frozen {
             return Err(Refusal::UnauthorizedClient);
         }
-        if request
+        if wanted
             .scopes
             .iter()
             .any(|scope| !client.scopes.iter().any(|granted| granted == scope))
         {
             return Err(Refusal::InvalidScope);
         }
-        if request
+        if wanted
             .resources
             .iter()
             .any(|resource| !client.resources.iter().any(|granted| granted == resource))
         {
             return Err(Refusal::InvalidTarget);
         }
-        let scopes: Vec<String> = if request.scopes.is_empty() {
+        let scopes: Vec<String> = if wanted.scopes.is_empty() {
             client.scopes.clone()
         } else {
-            request.scopes.iter().map(|scope| (*scope).to_owned()).collect()
+            wanted.scopes.iter().map(|scope| (*scope).to_owned()).collect()
         };
         let now = self.clock.now();
         let life = client
@@ -207,7 +206,7 @@ impl Issuer {
             iss: &self.settings.endpoints.issuer,
             sub: &client.client_id,
             client_id: &client.client_id,
-            aud: match request.resources.as_slice() {
+            aud: match wanted.resources.as_slice() {
                 [] => Audience::One(&self.settings.default_audience),
                 [one] => Audience::One(one),
                 many => Audience::Many(many),
@@ -232,6 +231,40 @@ impl Issuer {
             expires_at: time(issued_at + life),
             scopes,
         })
+    }
+
+    /// The claims of a token of this issuer that is good now: signed by us, not ended, not revoked, its client still there.
+    pub fn good_claims(&self, token: &str) -> Option<Value> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let jwks = self.jwks();
+        let key = DecodingKey::from_jwk(jwks.find(&header.kid?)?).ok()?;
+        let mut validation = Validation::new(header.alg);
+        // Time is checked below, by the clock that issued the token; audiences are the resource servers' own.
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.set_issuer(&[&self.settings.endpoints.issuer]);
+        let claims = jsonwebtoken::decode::<Value>(token, &key, &validation).ok()?.claims;
+        let ended = claims["exp"].as_i64()? <= self.clock.now().as_second();
+        let revoked = self.revocations.contains(claims["jti"].as_str()?);
+        let client = self.store.get(&self.settings.name, claims["client_id"].as_str()?);
+        let live = client.is_some_and(|client| !client.record.frozen);
+        (live && !ended && !revoked).then_some(claims)
+    }
+
+    /// Revokes a token of `client` (RFC 7009 section 2.1). One that is not good anyway is revoked already.
+    ///
+    /// # Errors
+    /// It is another client's, or cannot be kept now.
+    pub async fn revoke(&self, client: &ClientRecord, token: &str) -> Result<(), Refusal> {
+        let Some(claims) = self.good_claims(token) else {
+            return Ok(());
+        };
+        if claims["client_id"] != *client.client_id {
+            return Err(Refusal::InvalidGrant);
+        }
+        let (jti, exp) = (claims["jti"].as_str().unwrap_or_default(), claims["exp"].as_i64());
+        let kept = self.revocations.revoke(jti, exp.unwrap_or_default()).await;
+        kept.map_err(|_| Refusal::TemporarilyUnavailable)
     }
 
     fn signer(&self, now: Timestamp) -> Option<Arc<Signer>> {

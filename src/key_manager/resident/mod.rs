@@ -3,15 +3,18 @@
 //! Its state is in Secrets of the operator's namespace: a record for each client, a set of signing keys for each key
 //! manager, one certificate for the server. Every replica serves from them; only the leader writes them.
 
+pub mod attempts;
 pub mod certificate;
 pub mod driver;
 pub mod http;
 pub mod issuer;
 pub mod keys;
 pub mod record;
+pub mod revocations;
 pub mod server;
 pub mod store;
 
+mod follow;
 mod open;
 
 pub use open::ResidentKeyManagers;

@@ -15,6 +15,7 @@ use super::{
     http::Issuers,
     issuer::{Issuer, IssuerSettings},
     keys::{self, KeySet},
+    revocations::Revocations,
     server::CurrentCertificate,
     store::RecordStore,
 };
@@ -29,11 +30,29 @@ use crate::{
 
 const DEFAULT_TOKEN_LIFETIME: i64 = 3600;
 const ENTRY: &str = "value";
+/// Component label of Secrets with signing keys.
+pub(super) const SIGNING_KEYS: &str = "resident-signing-keys";
+/// Component label of the Secret with the server's own certificate.
+pub(super) const CERTIFICATE_COMPONENT: &str = "resident-certificate";
+/// The Secret with the server's own certificate.
+pub(super) const CERTIFICATE: &str = "appkeys-resident-certificate";
+
+/// The Secret with the signing keys of a resident key manager.
+pub(super) fn signing_keys(name: &str) -> String {
+    format!("appkeys-signing-keys-{}", identity::short_hash(&["signing-keys", name]))
+}
+
+/// A value that is kept in a Secret of its own; `None` where it cannot be read.
+pub(super) fn read<T: DeserializeOwned>(secret: &Secret) -> Option<T> {
+    serde_json::from_slice(&secret.data.as_ref()?.get(ENTRY)?.0).ok()
+}
 
 /// Everything that the resident key managers of one process share.
 pub struct ResidentKeyManagers {
     /// The records.
     pub store: Arc<RecordStore>,
+    /// Tokens that were revoked.
+    pub revocations: Arc<Revocations>,
     /// The issuers that are served.
     pub issuers: Issuers,
     /// The server's certificate.
@@ -64,15 +83,11 @@ impl std::fmt::Debug for ResidentKeyManagers {
 impl Drivers for ResidentKeyManagers {
     async fn resident(&self, name: &str, spec: &ResidentSpec, _limits: Option<&Limits>) -> Result<Opened, Say> {
         let now = self.clock.now();
-        let issuer_url = spec
-            .issuer
-            .clone()
-            .unwrap_or_else(|| format!("{}/{name}", self.service_url.as_str().trim_end_matches('/')));
+        let issuer_url = self.issuer_url(name, spec);
         let (ca, certificate_until) = self.certificate(name, spec, &issuer_url, now).await?;
         let algorithm = spec.signing_algorithm.unwrap_or_default();
-        let keys = format!("appkeys-signing-keys-{}", identity::short_hash(&["signing-keys", name]));
         let keys: KeySet = self
-            .ensure(&keys, "resident-signing-keys", |before: Option<&KeySet>| {
+            .ensure(&signing_keys(name), SIGNING_KEYS, |before: Option<&KeySet>| {
                 let before = before.cloned().unwrap_or_default();
                 before
                     .rotated(algorithm, now, || keys::generate(algorithm))
@@ -80,29 +95,7 @@ impl Drivers for ResidentKeyManagers {
             })
             .await?;
         let again = keys.next_change(now).min(certificate_until);
-        let endpoint = |path: &str| format!("{}{path}", issuer_url.trim_end_matches('/'));
-        let settings = IssuerSettings {
-            name: name.to_owned(),
-            default_audience: spec.default_audience.clone().unwrap_or_else(|| issuer_url.clone()),
-            access_token_lifetime: spec
-                .access_token_lifetime
-                .map_or(DEFAULT_TOKEN_LIFETIME, crate::api::Duration::as_secs),
-            endpoints: Endpoints {
-                token: endpoint("/token"),
-                jwks: Some(endpoint("/jwks")),
-                issuer: issuer_url.clone(),
-                ca,
-                ..Endpoints::default()
-            },
-        };
-        let issuer = Issuer::new(
-            settings,
-            self.store.clone(),
-            keys,
-            self.clock.clone(),
-            self.entropy.clone(),
-        );
-        let issuer = Arc::new(issuer.map_err(|error| invalid(format!("the signing keys are damaged: {error}")))?);
+        let issuer = self.issuer(name, spec, ca, keys)?;
         self.issuers.put(issuer.clone());
         self.store.synced().await;
         let driver = ResidentDriver::new(issuer, self.store.clone(), self.clock.clone());
@@ -120,6 +113,46 @@ impl Drivers for ResidentKeyManagers {
 }
 
 impl ResidentKeyManagers {
+    /// What `iss` of its tokens says: its own URL, or one under the Service's.
+    fn issuer_url(&self, name: &str, spec: &ResidentSpec) -> String {
+        let service = self.service_url.as_str().trim_end_matches('/');
+        let issuer = spec.issuer.clone().unwrap_or_else(|| format!("{service}/{name}"));
+        issuer.trim_end_matches('/').to_owned()
+    }
+
+    /// The issuer of a resident key manager that signs with `keys`; `ca` is what workloads check the server with.
+    pub(super) fn issuer(
+        &self,
+        name: &str,
+        spec: &ResidentSpec,
+        ca: Option<String>,
+        keys: KeySet,
+    ) -> Result<Arc<Issuer>, Say> {
+        let issuer = self.issuer_url(name, spec);
+        let endpoint = |path: &str| format!("{issuer}{path}");
+        let settings = IssuerSettings {
+            name: name.to_owned(),
+            default_audience: spec.default_audience.clone().unwrap_or_else(|| issuer.clone()),
+            access_token_lifetime: spec
+                .access_token_lifetime
+                .map_or(DEFAULT_TOKEN_LIFETIME, crate::api::Duration::as_secs),
+            endpoints: Endpoints {
+                token: endpoint("/token"),
+                jwks: Some(endpoint("/jwks")),
+                introspection: Some(endpoint("/introspect")),
+                revocation: Some(endpoint("/revoke")),
+                issuer,
+                ca,
+                ..Endpoints::default()
+            },
+        };
+        let (store, revocations) = (self.store.clone(), self.revocations.clone());
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let issuer = Issuer::new(settings, store, revocations, keys, clock, entropy);
+        let issuer = issuer.map_err(|error| invalid(format!("the signing keys are damaged: {error}")))?;
+        Ok(Arc::new(issuer))
+    }
+
     /// The CA that workloads check the server with, and when the certificate is to be looked at again.
     async fn certificate(
         &self,
@@ -141,13 +174,9 @@ impl ResidentKeyManagers {
         names.sort();
         names.dedup();
         let own: OwnCertificate = self
-            .ensure(
-                "appkeys-resident-certificate",
-                "resident-certificate",
-                |before: Option<&OwnCertificate>| {
-                    OwnCertificate::renewed(before, &names, now).map_err(|error| error.to_string())
-                },
-            )
+            .ensure(CERTIFICATE, CERTIFICATE_COMPONENT, |before: Option<&OwnCertificate>| {
+                OwnCertificate::renewed(before, &names, now).map_err(|error| error.to_string())
+            })
             .await?;
         let (certified, _) = certificate::certified_key(&own.certificate, &own.key, now)
             .map_err(|error| invalid(format!("ClusterKeyManager {name}: {error}")))?;
@@ -155,7 +184,11 @@ impl ResidentKeyManagers {
         Ok((Some(own.ca.clone()), own.renew_at()))
     }
 
-    async fn given_certificate(&self, name: &str, now: Timestamp) -> Result<(Option<String>, Timestamp), Say> {
+    pub(super) async fn given_certificate(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(Option<String>, Timestamp), Say> {
         let secret = self.secrets().get_opt(name).await.map_err(|error| api(&error))?;
         let place = format!("Secret {name} in namespace {}", self.namespace);
         let secret =
@@ -174,7 +207,7 @@ impl ResidentKeyManagers {
         Ok((text("ca.crt"), ends))
     }
 
-    fn secrets(&self) -> Api<Secret> {
+    pub(super) fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -190,12 +223,8 @@ impl ResidentKeyManagers {
     {
         for _ in 0..5 {
             let stored = self.secrets().get_opt(name).await.map_err(|error| api(&error))?;
-            let entry = stored
-                .as_ref()
-                .and_then(|secret| secret.data.as_ref())
-                .and_then(|data| data.get(ENTRY));
-            let before: Option<T> = match entry {
-                Some(json) => Some(serde_json::from_slice(&json.0).map_err(|_| {
+            let before: Option<T> = match &stored {
+                Some(secret) => Some(read(secret).ok_or_else(|| {
                     invalid(format!(
                         "Secret {name} in namespace {} cannot be read: restore it, or delete it to have it made anew",
                         self.namespace
@@ -203,7 +232,7 @@ impl ResidentKeyManagers {
                 })?),
                 None => None,
             };
-            let Some(value) = next(before.as_ref()).map_err(|error| invalid(error.clone()))? else {
+            let Some(value) = next(before.as_ref()).map_err(invalid)? else {
                 if let Some(before) = before {
                     return Ok(before);
                 }

@@ -60,14 +60,13 @@ pub async fn serve(
         .with_cert_resolver(Arc::new(certificate));
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let service = TowerToHyperService::new(http::router(issuers));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADERS);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let place = places.clone().acquire_owned().await?;
-        let (stream, _) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -78,8 +77,8 @@ pub async fn serve(
                 }
             },
         };
-        let (acceptor, service, builder, watcher) =
-            (acceptor.clone(), service.clone(), builder.clone(), graceful.watcher());
+        let service = TowerToHyperService::new(http::router(issuers.clone(), peer.ip()));
+        let (acceptor, builder, watcher) = (acceptor.clone(), builder.clone(), graceful.watcher());
         tokio::spawn(async move {
             let _place = place;
             drop(stream.set_nodelay(true));

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
 };
 
 use futures::TryStreamExt as _;
@@ -11,11 +12,12 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt as _,
+    api::ListParams,
     runtime::{WatchStreamExt as _, watcher, watcher::Event},
 };
 use tokio::{
     sync::{Semaphore, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 use super::record::{self, ClientRecord};
@@ -30,6 +32,12 @@ const LIVE_READS: usize = 16;
 const NEGATIVE: SignedDuration = SignedDuration::from_secs(5);
 /// How many failed authentications are remembered.
 const NEGATIVE_LIMIT: usize = 10_000;
+/// Life of one watch request in seconds: silence of a broken connection is noticed after it.
+const WATCH: u32 = 120;
+/// How often the API server is asked whether it answers again.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// After so long without the watch a replica does not serve any more.
+const STALE: Duration = Duration::from_mins(1);
 
 /// A record and the resource version that it was read at.
 #[derive(Clone, Debug)]
@@ -50,6 +58,7 @@ pub struct RecordStore {
     refused: Mutex<BTreeMap<(String, String, String), Instant>>,
     live_reads: Semaphore,
     synced: watch::Sender<bool>,
+    interrupted: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for RecordStore {
@@ -70,6 +79,7 @@ impl RecordStore {
             refused: Mutex::default(),
             live_reads: Semaphore::new(LIVE_READS),
             synced: watch::Sender::new(false),
+            interrupted: Mutex::default(),
         }
     }
 
@@ -81,10 +91,19 @@ impl RecordStore {
             hints::MANAGED_BY,
             record::COMPONENT
         );
-        let mut events = pin!(watcher(self.api(), watcher::Config::default().labels(&selector)).backoff(backoff()));
+        let config = watcher::Config::default().labels(&selector).timeout(WATCH);
+        let mut events = pin!(watcher(self.api(), config).backoff(backoff()));
         let mut seen: Option<HashSet<(String, String)>> = None;
         loop {
-            match events.try_next().await {
+            let event = tokio::select! {
+                event = events.try_next() => event,
+                // A watch that goes on where it was says nothing until something changes.
+                () = self.reachable(), if self.interrupted().is_some() => {
+                    *self.interrupted() = None;
+                    continue;
+                }
+            };
+            match event {
                 Ok(Some(Event::Init)) => seen = Some(HashSet::new()),
                 Ok(Some(Event::InitApply(secret))) => {
                     if let Some(stored) = stored(&secret) {
@@ -107,9 +126,27 @@ impl RecordStore {
                     }
                 }
                 Ok(None) => return,
-                Err(_) => tracing::warn!("watch of client records interrupted"),
+                Err(_) => {
+                    tracing::warn!("watch of client records interrupted");
+                    self.interrupted().get_or_insert_with(Instant::now);
+                }
             }
         }
+    }
+
+    /// Returns when the API server answers.
+    async fn reachable(&self) {
+        loop {
+            sleep(PROBE_EVERY).await;
+            if self.api().list_metadata(&ListParams::default().limit(1)).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Whether the records may be too old to serve from: the watch has been interrupted for too long.
+    pub fn is_stale(&self) -> bool {
+        self.interrupted().is_some_and(|since| since.elapsed() > STALE)
     }
 
     /// Waits until all records that were there at the start are known.
@@ -199,6 +236,10 @@ impl RecordStore {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<(String, String), Stored>> {
         self.records.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn interrupted(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.interrupted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refused(&self) -> MutexGuard<'_, BTreeMap<(String, String, String), Instant>> {
