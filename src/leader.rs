@@ -41,12 +41,24 @@ pub struct LeaderConfig {
 pub struct Claim {
     /// Counts the holders of the Lease.
     pub epoch: i32,
+    /// This process made the Lease: nobody can have written before it.
+    pub first: bool,
     /// When this process became the holder.
     pub since: Instant,
     /// When the claim ends.
     pub ends: Instant,
     /// The last moment at which a write may be under way.
     pub writes_end: Instant,
+}
+
+impl Claim {
+    /// Waits until no call can be under way that a process before this one made, be it under the same name: such a call may
+    /// take `request_timeout`.
+    pub async fn settled(&self, request_timeout: Duration) {
+        if !self.first {
+            sleep(request_timeout).await;
+        }
+    }
 }
 
 /// The claim ended before the call did, or there was none.
@@ -110,6 +122,8 @@ impl Leadership {
 struct Seen {
     lease: Option<Lease>,
     since: Option<Instant>,
+    /// This process made it.
+    made: bool,
 }
 
 /// Tries to be the leader until `shutdown`, then gives the Lease up. The caller stops its writers first.
@@ -127,15 +141,13 @@ pub async fn run(
         let round = timeout(config.request_timeout, round(&api, &config, &clock, &mut seen, sent));
         match round.await {
             Ok(Ok(Some(epoch))) => {
-                let since = leadership
-                    .0
-                    .borrow()
-                    .filter(|claim| claim.epoch == epoch)
-                    .map_or(sent, |claim| claim.since);
+                let before = leadership.0.borrow().filter(|claim| claim.epoch == epoch);
+                let since = before.map_or(sent, |claim| claim.since);
                 let ends = sent + config.duration;
                 let writes_end = ends.checked_sub(config.request_timeout).unwrap_or(sent);
                 leadership.0.send_replace(Some(Claim {
                     epoch,
+                    first: seen.made && epoch == 0,
                     since,
                     ends,
                     writes_end,
@@ -209,18 +221,13 @@ async fn round(
             name: Some(config.name.clone()),
             ..ObjectMeta::default()
         };
-        return written(
-            api.create(
-                &params(),
-                &Lease {
-                    metadata,
-                    spec: Some(spec),
-                },
-            )
-            .await,
-            config,
-            seen,
-        );
+        let lease = Lease {
+            metadata,
+            spec: Some(spec),
+        };
+        let epoch = written(api.create(&params(), &lease).await, config, seen)?;
+        seen.made = epoch.is_some();
+        return Ok(epoch);
     };
     let before = lease.spec.clone().unwrap_or_default();
     let ours = holder(lease) == Some(&config.identity);

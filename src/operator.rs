@@ -170,13 +170,7 @@ async fn lead(
         let claim = leadership.acquired().await;
         metrics.leader.set(1);
         tracing::info!(epoch = claim.epoch, "leading");
-        // Calls of the holder before may still be under way for one request's time.
-        sleep(if claim.epoch == 0 {
-            Duration::ZERO
-        } else {
-            request_timeout
-        })
-        .await;
+        claim.settled(request_timeout).await;
         tokio::select! {
             biased;
             () = controller::run(Arc::new(build())) => {}

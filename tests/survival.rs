@@ -20,11 +20,14 @@ const RECORDS: &str = "appkeys.dev/component=resident-client";
 async fn kill_nine_at_any_moment_loses_nothing() {
     const KEYS: usize = 200;
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (kills, seed) = (number("KILLS").unwrap_or(25), number("SEED").unwrap_or(1));
+    let (kills, seed) = (number("KILLS").unwrap_or(50), number("SEED").unwrap_or(1));
     eprintln!("{kills} kills, seed {seed} (KILLS=… SEED=… for others)");
     let mut rng = SmallRng::seed_from_u64(seed);
     let cluster = Cluster::start_with(&["--identity=the-only-one"]).await;
-    cluster.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
+    cluster.apply(&json!({
+        "apiVersion": "appkeys.dev/v1alpha1", "kind": "ClusterKeyManager", "metadata": {"name": "resident"},
+        "spec": {"default": true, "resident": {}},
+    }));
     team(&cluster, "kills").await;
     let keys = |some: &[usize], trigger: &str| {
         let one = |n: &usize| {

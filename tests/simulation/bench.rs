@@ -291,12 +291,7 @@ impl Bench {
         tasks.spawn(async move {
             let controllers = async {
                 let claim = leadership.acquired().await;
-                sleep(if claim.epoch == 0 {
-                    Duration::ZERO
-                } else {
-                    REQUEST_TIMEOUT
-                })
-                .await;
+                claim.settled(REQUEST_TIMEOUT).await;
                 let ctx = Arc::new(Context::new(guarded, settings, clock.clone(), entropy, drivers));
                 tokio::select! {
                     biased;
