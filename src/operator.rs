@@ -119,16 +119,15 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         operator_namespace: config.namespace.clone(),
     };
     tracing::info!(cluster_id = settings.cluster_id, identity = config.identity, "started");
-    let build = || {
-        let parts = (
-            guarded.clone(),
-            settings.clone(),
-            clock.clone(),
-            entropy.clone(),
-            drivers.clone(),
-        );
-        controller::Context::new(parts.0, parts.1, parts.2, parts.3, parts.4)
+    let parts = controller::Parts {
+        client: guarded,
+        settings,
+        clock,
+        entropy,
+        drivers,
+        leadership: leadership.clone(),
     };
+    let build = || controller::Context::new(parts.clone());
     let controllers = lead(&plain, &leadership, &metrics, request_timeout, build);
     tokio::select! {
         biased;

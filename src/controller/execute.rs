@@ -20,6 +20,7 @@ use crate::{
     api::{ApplicationKey, FIELD_MANAGER, FINALIZER, KeyManagerRef},
     key_manager::{
         self, Category, Changed, Client, KeyManager, NewSecret, Registered, SecretAdded, TokenAnswer, TokenRequest,
+        gate::Gated,
     },
     plan::{
         hints,
@@ -197,7 +198,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             if let Ok(reference) = reference {
                 let manager = world::key_manager_name(&reference, &key.namespace);
                 seen.o.hand.gone = Some(ctx.world.lock().note_gone(&key, &manager, ctx.clock.now()));
-                ctx.queue.add(Item::KeyManager(manager.0, manager.1), Cause::Change);
+                ctx.add(Item::KeyManager(manager.0, manager.1), Cause::Change);
             }
             Ok(())
         }
@@ -240,10 +241,13 @@ fn driver(ctx: &Context, seen: &Seen) -> Result<Arc<dyn KeyManager>, Failure> {
 fn driver_of(ctx: &Context, reference: &KeyManagerRef, namespace: &str) -> Result<Arc<dyn KeyManager>, Failure> {
     let world = ctx.world.lock();
     let entry = world.key_managers.get(&world::key_manager_name(reference, namespace));
-    let driver = entry.map(|entry| entry.driver.clone());
+    let driver = entry.map(|entry| {
+        let gate = entry.gate.clone();
+        entry.driver.clone().map(|driver| Gated { driver, gate })
+    });
     drop(world);
     match driver {
-        Some(Ok(driver)) => Ok(driver),
+        Some(Ok(driver)) => Ok(Arc::new(driver)),
         Some(Err(say)) => {
             Err(key_manager::Error::new(Category::Unreachable, format!("{reference}: {}", say.message)).into())
         }
@@ -259,7 +263,7 @@ async fn changing<T>(
 ) -> Result<T, Failure> {
     call.await.map_err(|error| {
         let settles = driver.settles();
-        if error.category == Category::Unreachable && !settles.is_zero() {
+        if error.sent && error.category == Category::Unreachable && !settles.is_zero() {
             Failure::Unsettled { error, settles }
         } else {
             error.into()

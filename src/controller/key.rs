@@ -89,7 +89,7 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     let name = Name::new(seen.o.namespace(), seen.o.name());
     let outcome = steps(ctx, &mut seen).await;
     if let Err(Failure::Changed) = outcome {
-        ctx.queue.add(Item::Key(name), super::queue::Cause::Change);
+        ctx.add(Item::Key(name), super::queue::Cause::Change);
         return Again::OnChange;
     }
     if seen.o.key.metadata.deletion_timestamp.is_some() && !has_finalizer(&seen.o.key) {
@@ -128,7 +128,7 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     report::changed(ctx, &seen.o, before.as_ref(), &status, version).await;
     match execute::write_status(ctx, &mut seen, status).await {
         Ok(()) => {}
-        Err(Failure::Changed) => ctx.queue.add(Item::Key(name), super::queue::Cause::Change),
+        Err(Failure::Changed) => ctx.add(Item::Key(name), super::queue::Cause::Change),
         Err(failure) => {
             report::failed_pass(&name, &failure);
             return Again::Failed;
@@ -178,7 +178,7 @@ fn quiet(ctx: &Context, key: &ApplicationKey) -> bool {
     };
     let tokens = key.spec.access_tokens.is_empty()
         || secret::same_secret(&key.spec)
-        || meta_of(ctx, key, &secret::tokens_name(key)).is_some_and(|meta| !meta.tampered);
+        || meta_of(ctx, key, &secret::tokens_name(key)).is_some_and(|meta| !meta.doubtful);
     let handled = identity::short_hash(&[
         "handled",
         rotation::trigger(&key.spec),
@@ -189,7 +189,7 @@ fn quiet(ctx: &Context, key: &ApplicationKey) -> bool {
     let credential = status.credential.as_ref().map_or(0, |c| c.version);
     tokens
         && !asked
-        && !meta.tampered
+        && !meta.doubtful
         && credential == meta.version
         && applied(ctx, key).is_some_and(|hash| hash == meta.applied)
 }
@@ -238,7 +238,7 @@ fn has_finalizer(key: &ApplicationKey) -> bool {
 }
 
 /// Indexes a key under what it depends on.
-fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
+pub fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
     let name = Name::new(key.namespace().unwrap_or_default(), key.name_any());
     let found = o
         .and_then(|o| o.target.as_ref().ok())
@@ -252,13 +252,21 @@ fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
             .or_else(|| o.first_client())
     };
     let old = o.and_then(placed).map(|placed| placed.key_manager);
-    let wanted = key.spec.key_manager_ref.clone();
+    let mut world = ctx.world.lock();
+    let found = found.or_else(|| {
+        let application = Name::new(&name.namespace, &key.spec.application_ref.name);
+        let application = world.applications.get(&application);
+        let of_application = application.and_then(|application| application.key_manager_ref.as_ref());
+        plan::resolve::key_manager(key, of_application, said.as_ref(), &world.defaults()).ok()
+    });
     let summary = KeySummary {
         application: key.spec.application_ref.name.clone(),
-        key_manager: found.or(wanted).or_else(|| said.clone()),
+        key_manager: found,
         old_key_manager: old.or(said),
     };
-    let mut world = ctx.world.lock();
+    if key.metadata.deletion_timestamp.is_some() {
+        world.deleting.insert(name.clone());
+    }
     if world.key(&name) != Some(&summary) {
         world.put_key(&name, summary);
     }
@@ -269,21 +277,24 @@ fn forget(ctx: &Context, name: &Name) {
     let summary = {
         let mut world = ctx.world.lock();
         let summary = world.key(name).cloned();
+        for (_, gate) in world.gates(name) {
+            gate.forget(name);
+        }
         world.forget_key(name);
         world.in_doubt.remove(name);
         world.unsettled.remove(name);
         world.written.remove(name);
+        world.deleting.remove(name);
         summary
     };
     if let Some(summary) = summary {
-        ctx.queue.add(
+        ctx.add(
             Item::Application(Name::new(&name.namespace, &summary.application)),
             super::queue::Cause::Change,
         );
         for reference in summary.key_manager.iter().chain(&summary.old_key_manager) {
             let (kind, manager) = super::world::key_manager_name(reference, &name.namespace);
-            ctx.queue
-                .add(Item::KeyManager(kind, manager), super::queue::Cause::Change);
+            ctx.add(Item::KeyManager(kind, manager), super::queue::Cause::Change);
         }
     }
     ctx.queue.forget(&Item::Key(name.clone()));

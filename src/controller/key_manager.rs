@@ -1,6 +1,9 @@
 //! One pass over a key manager: open its driver, say what was found; its deletion waits for its keys.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,17 +17,17 @@ use super::{
     Context,
     execute::Failure,
     key::Again,
-    queue::{Cause, Item, Name},
+    queue::{Cause, IN_FLIGHT, Item, Lane, Name},
     report,
     world::{GONE_WINDOW, KeyManagerEntry},
 };
 use crate::{
     api::{
         ClusterKeyManager, FIELD_MANAGER, FINALIZER, KeyManager as NamespacedKeyManager, KeyManagerKind,
-        KeyManagerStatus,
+        KeyManagerStatus, Limits,
         conditions::{self, Say},
     },
-    key_manager::Opened,
+    key_manager::{Opened, gate::Gate},
 };
 
 /// Condition: so many clients are gone that the key manager must have lost its data.
@@ -69,7 +72,13 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     let entry = KeyManagerEntry {
         access: object.spec.access.clone(),
         default: object.spec.default,
-        ..entry(&opened, &object.metadata, object.status.as_ref(), now(ctx))
+        ..entry(
+            ctx,
+            &opened,
+            &object.metadata,
+            object.status.as_ref(),
+            object.spec.limits.as_ref(),
+        )
     };
     remember(ctx, KeyManagerKind::ClusterKeyManager, name, entry);
     finish(
@@ -96,7 +105,13 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     };
     let opened = ctx.drivers.namespaced(name, &object.spec).await;
     let again = renewal(&opened);
-    let entry = entry(&opened, &object.metadata, object.status.as_ref(), now(ctx));
+    let entry = entry(
+        ctx,
+        &opened,
+        &object.metadata,
+        object.status.as_ref(),
+        object.spec.limits.as_ref(),
+    );
     remember(ctx, KeyManagerKind::KeyManager, name, entry);
     finish(
         ctx,
@@ -123,11 +138,13 @@ fn renewal(opened: &Result<Opened, Say>) -> Again {
 
 /// A key manager as it is remembered. A loss of data that was said before holds until a person confirms it.
 fn entry(
+    ctx: &Context,
     opened: &Result<Opened, Say>,
     meta: &ObjectMeta,
     status: Option<&KeyManagerStatus>,
-    now: Timestamp,
+    limits: Option<&Limits>,
 ) -> KeyManagerEntry {
+    let now = now(ctx);
     let said = status.and_then(|status| {
         status
             .conditions
@@ -138,11 +155,14 @@ fn entry(
         let annotation = meta.annotations.as_ref().and_then(|all| all.get(CONFIRM_DATA_LOSS));
         annotation == Some(&said.last_transition_time.0.to_string())
     });
+    let in_flight = limits.and_then(|limits| usize::try_from(limits.max_in_flight?).ok());
     KeyManagerEntry {
         driver: opened
             .as_ref()
             .map(|opened| opened.driver.clone())
             .map_err(Clone::clone),
+        gate: Arc::new(Gate::new(limits, ctx.clock.clone(), ctx.leadership.clone())),
+        in_flight: in_flight.unwrap_or(IN_FLIGHT),
         access: vec![],
         default: false,
         generation: meta.generation,
@@ -156,12 +176,19 @@ fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyMana
     let mut world = ctx.world.lock();
     let before = world.key_managers.remove(&(kind, name.clone()));
     if let Some(before) = &before
+        && before.generation == entry.generation
+    {
+        // What was learnt of the way to it holds until its spec changes.
+        entry.gate = before.gate.clone();
+    }
+    if let Some(before) = &before
         && entry.confirmed_until.is_none()
     {
         entry.gone.clone_from(&before.gone);
         entry.data_loss |= before.data_loss;
         entry.confirmed_until = before.confirmed_until;
     }
+    ctx.queue.set_limit(Lane::Keys(kind, name.clone()), entry.in_flight);
     world.key_managers.insert((kind, name.clone()), entry.clone());
     let same = before.is_some_and(|before| {
         before.access == entry.access
@@ -177,7 +204,7 @@ fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyMana
     keys.extend(world.keys_without_key_manager());
     drop(world);
     for key in keys {
-        ctx.queue.add(Item::Key(key), Cause::Change);
+        ctx.add(Item::Key(key), Cause::Change);
     }
 }
 
@@ -187,7 +214,7 @@ fn gone(ctx: &Context, kind: KeyManagerKind, name: &Name) {
     let keys = world.keys_of_key_manager(&(kind, name.clone()));
     drop(world);
     for key in keys {
-        ctx.queue.add(Item::Key(key), Cause::Change);
+        ctx.add(Item::Key(key), Cause::Change);
     }
 }
 

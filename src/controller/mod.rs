@@ -12,6 +12,7 @@ pub mod execute;
 pub mod key;
 pub mod key_manager;
 pub mod observe;
+pub mod outage;
 pub mod queue;
 pub mod report;
 pub mod secrets;
@@ -30,12 +31,9 @@ use jiff::SignedDuration;
 use kube::{Client, runtime::events::Recorder};
 use tokio::{sync::watch as channel, task::JoinSet};
 
-use crate::{api::KeyManagerKind, clock::Clock, entropy::Entropy, key_manager::Drivers};
+use crate::{api::KeyManagerKind, clock::Clock, entropy::Entropy, key_manager::Drivers, leader::Leadership};
 use queue::{Cause, Item, Name, Queue};
 use world::World;
-
-/// Items worked on at the same time.
-const IN_FLIGHT: usize = 32;
 
 /// What does not change while the operator runs.
 #[derive(Clone, Debug)]
@@ -44,6 +42,31 @@ pub struct Settings {
     pub cluster_id: String,
     /// Where the operator's own Secrets are.
     pub operator_namespace: String,
+}
+
+/// What a context is made of.
+#[derive(Clone)]
+pub struct Parts {
+    /// The API server; writes only while this process leads.
+    pub client: Client,
+    /// What does not change.
+    pub settings: Settings,
+    /// The time.
+    pub clock: Clock,
+    /// Random values.
+    pub entropy: Entropy,
+    /// Makes drivers.
+    pub drivers: Arc<dyn Drivers>,
+    /// Whether this process may change anything.
+    pub leadership: Leadership,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What all controllers share.
@@ -58,6 +81,8 @@ pub struct Context {
     pub entropy: Entropy,
     /// Makes drivers.
     pub drivers: Arc<dyn Drivers>,
+    /// Whether this process may change anything.
+    pub leadership: Leadership,
     /// What is remembered.
     pub world: World,
     /// What is to be done.
@@ -81,20 +106,33 @@ impl std::fmt::Debug for Context {
 
 impl Context {
     /// A context with nothing remembered.
-    pub fn new(client: Client, settings: Settings, clock: Clock, entropy: Entropy, drivers: Arc<dyn Drivers>) -> Self {
+    pub fn new(parts: Parts) -> Self {
         Self {
-            recorder: Recorder::new(client.clone(), report::reporter()),
-            client,
-            settings,
-            clock,
-            entropy,
-            drivers,
+            recorder: Recorder::new(parts.client.clone(), report::reporter()),
+            client: parts.client,
+            settings: parts.settings,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            drivers: parts.drivers,
+            leadership: parts.leadership,
             world: World::default(),
             queue: Queue::default(),
             looked_at: channel::Sender::new(BTreeSet::new()),
             keys_synced: AtomicBool::new(false),
             failures: Mutex::default(),
         }
+    }
+
+    /// Asks for work on an item now.
+    pub fn add(&self, item: Item, cause: Cause) {
+        let lane = self.world.lock().lane(&item);
+        self.queue.add(item, lane, cause);
+    }
+
+    /// Asks for work on an item after a while.
+    pub fn add_after(&self, item: Item, after: SignedDuration) {
+        let lane = self.world.lock().lane(&item);
+        self.queue.add_after(item, lane, after);
     }
 
     fn known_key_managers(&self, kind: KeyManagerKind) -> Vec<Name> {
@@ -129,7 +167,7 @@ impl Context {
             .collect();
         drop(world);
         for item in applications.into_iter().chain(managers) {
-            self.queue.add(item, Cause::Time);
+            self.add(item, Cause::Time);
         }
     }
 }
@@ -146,9 +184,6 @@ pub async fn run(ctx: Arc<Context>) {
 async fn work(ctx: Arc<Context>) {
     let mut tasks = JoinSet::new();
     loop {
-        while tasks.len() >= IN_FLIGHT {
-            tasks.join_next().await;
-        }
         let item = tokio::select! {
             biased;
             item = ctx.queue.next() => item,
@@ -171,12 +206,18 @@ async fn one(ctx: &Context, item: &Item) {
             ctx.looked_at.send_if_modified(|looked| looked.insert(item.clone()));
             again
         }
+        Item::Probe(kind, name) => return outage::probe(ctx, *kind, name),
     };
     let failures = ctx.count_failure(item, again == key::Again::Failed);
+    if let Item::Key(name) = item
+        && outage::waits(ctx, name, again == key::Again::Failed)
+    {
+        return;
+    }
     match again {
         key::Again::OnChange => ctx.queue.forget(item),
-        key::Again::At(at) => ctx.queue.add_after(item.clone(), key::until(at, ctx.clock.now())),
-        key::Again::Failed => ctx.queue.add_after(item.clone(), backoff(item, failures)),
+        key::Again::At(at) => ctx.add_after(item.clone(), key::until(at, ctx.clock.now())),
+        key::Again::Failed => ctx.add_after(item.clone(), backoff(item, failures)),
     }
 }
 

@@ -138,12 +138,7 @@ pub async fn read_secret(ctx: &Context, key: &Name, secret: &str, new: bool) -> 
     if new && !known {
         return Ok(SecretView::Absent);
     }
-    let lives = |owner: &str| {
-        let world = ctx.world.lock();
-        world
-            .keys()
-            .any(|other| other.namespace == key.namespace && hints::label_value(&other.name) == owner)
-    };
+    let lives = |owner: &str| ctx.world.lock().has_key_labelled(&key.namespace, owner);
     secrets::read(
         &ctx.client,
         &key.namespace,

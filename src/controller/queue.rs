@@ -1,10 +1,12 @@
 //! The work queue: which objects are to be looked at, and when.
 //!
 //! An object is worked on by one worker at a time. Work that a change asked for goes before work that only time asked
-//! for. An item that is asked for while it is being worked on is done once more afterwards.
+//! for. An item that is asked for while it is being worked on is done once more afterwards. Each key manager has a lane of
+//! its own, so that a slow one holds up nobody else's keys; within a lane namespaces take turns.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,6 +14,9 @@ use jiff::SignedDuration;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::api::KeyManagerKind;
+
+/// Items of one lane that are worked on at the same time.
+pub const IN_FLIGHT: usize = 32;
 
 /// An object by namespace and name; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,10 +52,34 @@ impl std::fmt::Display for Name {
 pub enum Item {
     /// A key manager of either kind.
     KeyManager(KeyManagerKind, Name),
+    /// A key manager that gave no answer, to be tried with one of the keys that wait for it.
+    Probe(KeyManagerKind, Name),
     /// An Application.
     Application(Name),
     /// An `ApplicationKey`.
     Key(Name),
+}
+
+impl Item {
+    const fn namespace(&self) -> &String {
+        match self {
+            Self::KeyManager(_, name) | Self::Probe(_, name) | Self::Application(name) | Self::Key(name) => {
+                &name.namespace
+            }
+        }
+    }
+}
+
+/// Work that is done side by side with that of other lanes: who waits for a slow key manager is in its lane only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// What needs no key manager, as far as is known.
+    #[default]
+    Own,
+    /// Opening a key manager.
+    Opening(KeyManagerKind, Name),
+    /// Keys of a key manager.
+    Keys(KeyManagerKind, Name),
 }
 
 /// Why something is worked on.
@@ -71,27 +100,68 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    changed: VecDeque<Item>,
-    due: VecDeque<Item>,
+    /// Lanes with something in them.
+    lanes: BTreeMap<Lane, Waiting>,
+    /// The lane that an item was taken from last.
+    last: Lane,
+    limits: BTreeMap<Lane, usize>,
     waiting: BTreeSet<Item>,
-    running: BTreeSet<Item>,
+    running: BTreeMap<Item, Lane>,
     again: BTreeSet<Item>,
     later: BTreeSet<(Instant, Item)>,
-    times: BTreeMap<Item, Instant>,
+    times: BTreeMap<Item, (Instant, Lane)>,
+}
+
+/// What waits in a lane.
+#[derive(Debug, Default)]
+struct Waiting {
+    changed: Turns,
+    due: Turns,
+    running: usize,
+}
+
+/// Items by namespace, which take turns: many keys of one namespace do not hold up the few of another.
+#[derive(Debug, Default)]
+struct Turns {
+    by_namespace: BTreeMap<String, VecDeque<Item>>,
+    order: VecDeque<String>,
+}
+
+impl Turns {
+    fn push(&mut self, item: Item) {
+        let namespace = item.namespace().clone();
+        let items = self.by_namespace.entry(namespace.clone()).or_default();
+        if items.is_empty() {
+            self.order.push_back(namespace);
+        }
+        items.push_back(item);
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let namespace = self.order.pop_front()?;
+        let items = self.by_namespace.get_mut(&namespace)?;
+        let item = items.pop_front();
+        if items.is_empty() {
+            self.by_namespace.remove(&namespace);
+        } else {
+            self.order.push_back(namespace);
+        }
+        item
+    }
 }
 
 impl Queue {
     /// Asks for work on an item now.
-    pub fn add(&self, item: Item, cause: Cause) {
-        self.lock().add(item, cause);
+    pub fn add(&self, item: Item, lane: Lane, cause: Cause) {
+        self.lock().add(item, lane, cause);
         self.wake.notify_one();
     }
 
     /// Asks for work on an item after a while, unless it is asked for earlier. At most one such time is kept.
-    pub fn add_after(&self, item: Item, after: SignedDuration) {
+    pub fn add_after(&self, item: Item, lane: Lane, after: SignedDuration) {
         let at = Instant::now() + after.max(SignedDuration::ZERO).unsigned_abs();
         let mut inner = self.lock();
-        if let Some(old) = inner.times.insert(item.clone(), at) {
+        if let Some((old, _)) = inner.times.insert(item.clone(), (at, lane)) {
             inner.later.remove(&(old, item.clone()));
         }
         inner.later.insert((at, item));
@@ -99,10 +169,20 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// How many items of a lane are worked on at the same time, where it is not [`IN_FLIGHT`].
+    pub fn set_limit(&self, lane: Lane, limit: usize) {
+        let mut inner = self.lock();
+        if limit == IN_FLIGHT {
+            inner.limits.remove(&lane);
+        } else {
+            inner.limits.insert(lane, limit);
+        }
+    }
+
     /// Forgets an item that is gone.
     pub fn forget(&self, item: &Item) {
         let mut inner = self.lock();
-        if let Some(at) = inner.times.remove(item) {
+        if let Some((at, _)) = inner.times.remove(item) {
             inner.later.remove(&(at, item.clone()));
         }
     }
@@ -133,9 +213,11 @@ impl Queue {
     /// Work on an item has ended.
     pub fn done(&self, item: &Item) {
         let mut inner = self.lock();
-        inner.running.remove(item);
-        if inner.again.remove(item) {
-            inner.add(item.clone(), Cause::Change);
+        if let Some(lane) = inner.running.remove(item) {
+            inner.left(&lane);
+            if inner.again.remove(item) {
+                inner.add(item.clone(), lane, Cause::Change);
+            }
         }
         drop(inner);
         self.wake.notify_one();
@@ -150,7 +232,7 @@ impl Queue {
     /// The items that wait or are worked on.
     pub fn waiting(&self) -> Vec<Item> {
         let inner = self.lock();
-        inner.waiting.union(&inner.running).cloned().collect()
+        inner.waiting.iter().chain(inner.running.keys()).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -159,13 +241,14 @@ impl Queue {
 }
 
 impl Inner {
-    fn add(&mut self, item: Item, cause: Cause) {
-        if self.running.contains(&item) {
+    fn add(&mut self, item: Item, lane: Lane, cause: Cause) {
+        if self.running.contains_key(&item) {
             self.again.insert(item);
         } else if self.waiting.insert(item.clone()) {
+            let lane = self.lanes.entry(lane).or_default();
             match cause {
-                Cause::Change => self.changed.push_back(item),
-                Cause::Time => self.due.push_back(item),
+                Cause::Change => lane.changed.push(item),
+                Cause::Time => lane.due.push(item),
             }
         }
     }
@@ -175,17 +258,40 @@ impl Inner {
             && *at <= now
         {
             if let Some((_, item)) = self.later.pop_first() {
-                self.times.remove(&item);
-                self.add(item, Cause::Time);
+                let lane = self.times.remove(&item).map(|(_, lane)| lane).unwrap_or_default();
+                self.add(item, lane, Cause::Time);
             }
         }
     }
 
+    /// The next item of the next lane that has room.
     fn take(&mut self) -> Option<Item> {
-        let item = self.changed.pop_front().or_else(|| self.due.pop_front())?;
+        let limits = &self.limits;
+        let room = |(lane, waiting): &(&Lane, &mut Waiting)| {
+            let some = !waiting.changed.order.is_empty() || !waiting.due.order.is_empty();
+            some && waiting.running < limits.get(*lane).copied().unwrap_or(IN_FLIGHT)
+        };
+        let after = (Bound::Excluded(self.last.clone()), Bound::Unbounded);
+        let found = match self.lanes.range_mut(after).find(room) {
+            Some((lane, _)) => lane.clone(),
+            None => self.lanes.iter_mut().find(room)?.0.clone(),
+        };
+        let lane = self.lanes.get_mut(&found)?;
+        let item = lane.changed.pop().or_else(|| lane.due.pop())?;
+        lane.running += 1;
+        self.last = found.clone();
         self.waiting.remove(&item);
-        self.running.insert(item.clone());
+        self.running.insert(item.clone(), found);
         Some(item)
+    }
+
+    fn left(&mut self, lane: &Lane) {
+        if let Some(waiting) = self.lanes.get_mut(lane) {
+            waiting.running -= 1;
+            if waiting.running == 0 && waiting.changed.order.is_empty() && waiting.due.order.is_empty() {
+                self.lanes.remove(lane);
+            }
+        }
     }
 }
 
@@ -200,8 +306,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn changes_go_before_what_only_time_asked_for() {
         let queue = Queue::default();
-        queue.add(key("renewal"), Cause::Time);
-        queue.add(key("edited"), Cause::Change);
+        queue.add(key("renewal"), Lane::Own, Cause::Time);
+        queue.add(key("edited"), Lane::Own, Cause::Change);
         assert_eq!(queue.next().await, key("edited"));
         assert_eq!(queue.next().await, key("renewal"));
     }
@@ -209,10 +315,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_item_is_worked_on_by_one_worker_and_once_more_if_asked_meanwhile() {
         let queue = Queue::default();
-        queue.add(key("a"), Cause::Change);
+        queue.add(key("a"), Lane::Own, Cause::Change);
         let item = queue.next().await;
-        queue.add(key("a"), Cause::Change);
-        queue.add(key("a"), Cause::Change);
+        queue.add(key("a"), Lane::Own, Cause::Change);
+        queue.add(key("a"), Lane::Own, Cause::Change);
         assert!(futures::FutureExt::now_or_never(queue.next()).is_none());
         queue.done(&item);
         assert_eq!(queue.next().await, key("a"));
@@ -223,10 +329,41 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn later_comes_later_and_the_last_time_counts() {
         let queue = Queue::default();
-        queue.add_after(key("a"), SignedDuration::from_secs(10));
-        queue.add_after(key("a"), SignedDuration::from_secs(60));
+        queue.add_after(key("a"), Lane::Own, SignedDuration::from_secs(10));
+        queue.add_after(key("a"), Lane::Own, SignedDuration::from_secs(60));
         let start = Instant::now();
         assert_eq!(queue.next().await, key("a"));
         assert_eq!(start.elapsed().as_secs(), 60);
+    }
+
+    fn lane(name: &str) -> Lane {
+        Lane::Keys(KeyManagerKind::ClusterKeyManager, Name::new("", name))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_lane_holds_up_no_other() {
+        let queue = Queue::default();
+        queue.set_limit(lane("slow"), 1);
+        for name in ["a", "b"] {
+            queue.add(key(name), lane("slow"), Cause::Change);
+        }
+        let slow = queue.next().await;
+        queue.add(key("c"), lane("fast"), Cause::Time);
+        assert_eq!(queue.next().await, key("c"));
+        assert!(futures::FutureExt::now_or_never(queue.next()).is_none());
+        queue.done(&slow);
+        assert_eq!(queue.next().await, key("b"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn namespaces_take_turns() {
+        let queue = Queue::default();
+        let of = |namespace: &str, name: &str| Item::Key(Name::new(namespace, name));
+        for n in 0..100 {
+            queue.add(of("many", &n.to_string()), lane("a"), Cause::Time);
+        }
+        queue.add(of("few", "one"), lane("a"), Cause::Time);
+        queue.next().await;
+        assert_eq!(queue.next().await, of("few", "one"));
     }
 }

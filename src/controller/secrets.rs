@@ -208,8 +208,13 @@ pub fn meta(published: &Published) -> SecretMeta {
         applied: published.hints.applied.clone(),
         version: published.hints.version,
         handled: handled(&published.hints),
-        tampered: published.tampered,
+        doubtful: doubtful(published.tampered, &published.hints),
     }
+}
+
+/// Whether what a Secret holds is to be checked: somebody else wrote an entry, or a process died after it fenced the Secret.
+pub fn doubtful(tampered: bool, hints: &Hints) -> bool {
+    tampered || !hints.attempt.is_empty()
 }
 
 /// Hash of the rotation requests that `hints` say were handled.

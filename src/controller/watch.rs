@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::{
     Context,
     queue::{Cause, Item, Name},
-    secrets::{COMPONENT_LABEL, STATE_COMPONENT, handled, tampered},
+    secrets::{COMPONENT_LABEL, STATE_COMPONENT, doubtful, handled, tampered},
     world::SecretMeta,
 };
 use crate::{
@@ -155,7 +155,7 @@ async fn watch_namespaces(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
             let keys: Vec<_> = world.keys_in_namespace(&namespace.name_any());
             drop(world);
             for key in keys {
-                ctx.queue.add(Item::Key(key), Cause::Change);
+                ctx.add(Item::Key(key), Cause::Change);
             }
         }
     };
@@ -191,16 +191,16 @@ async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
                 .unwrap_or_else(|| name.name.clone()),
             key_manager_ref: application.spec.key_manager_ref.clone(),
         };
-        let mut world = ctx.world.lock();
-        let before = world.applications.insert(name.clone(), view.clone());
-        if before.as_ref() != Some(&view) {
-            let keys = world.keys_of_application(&name);
-            drop(world);
-            for key in keys {
-                ctx.queue.add(Item::Key(key), Cause::Change);
-            }
+        let keys = {
+            let mut world = ctx.world.lock();
+            let before = world.applications.insert(name.clone(), view.clone());
+            let changed = before.as_ref() != Some(&view);
+            changed.then(|| world.keys_of_application(&name))
+        };
+        for key in keys.into_iter().flatten() {
+            ctx.add(Item::Key(key), Cause::Change);
         }
-        ctx.queue.add(Item::Application(name), Cause::Change);
+        ctx.add(Item::Application(name), Cause::Change);
     };
     let delete = |name: Name| {
         let mut world = ctx.world.lock();
@@ -208,7 +208,7 @@ async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         let keys = world.keys_of_application(&name);
         drop(world);
         for key in keys {
-            ctx.queue.add(Item::Key(key), Cause::Change);
+            ctx.add(Item::Key(key), Cause::Change);
         }
     };
     let known = || ctx.world.lock().applications.keys().cloned().collect();
@@ -226,8 +226,7 @@ async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
 async fn watch_cluster_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
     let api = Api::<PartialObjectMeta<ClusterKeyManager>>::all(ctx.client.clone());
     let add = |name: Name| {
-        ctx.queue
-            .add(Item::KeyManager(KeyManagerKind::ClusterKeyManager, name), Cause::Change);
+        ctx.add(Item::KeyManager(KeyManagerKind::ClusterKeyManager, name), Cause::Change);
     };
     let known = || ctx.known_key_managers(KeyManagerKind::ClusterKeyManager);
     follow(
@@ -244,8 +243,7 @@ async fn watch_cluster_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<
 async fn watch_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
     let api = Api::<PartialObjectMeta<KeyManager>>::all(ctx.client.clone());
     let add = |name: Name| {
-        ctx.queue
-            .add(Item::KeyManager(KeyManagerKind::KeyManager, name), Cause::Change);
+        ctx.add(Item::KeyManager(KeyManagerKind::KeyManager, name), Cause::Change);
     };
     let known = || ctx.known_key_managers(KeyManagerKind::KeyManager);
     follow(
@@ -282,7 +280,7 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
             applied: read.applied.clone(),
             version: read.version,
             handled: handled(&read),
-            tampered: tampered(secret.meta()),
+            doubtful: doubtful(tampered(secret.meta()), &read),
             key,
         };
         let mut world = ctx.world.lock();
@@ -295,7 +293,7 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         let there = world.key(&key).is_some();
         drop(world);
         if there {
-            ctx.queue.add(Item::Key(key), Cause::Change);
+            ctx.add(Item::Key(key), Cause::Change);
         }
     };
     let delete = |name: Name| {
@@ -308,7 +306,7 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         let there = world.key(&key).is_some();
         drop(world);
         if there {
-            ctx.queue.add(Item::Key(key), Cause::Change);
+            ctx.add(Item::Key(key), Cause::Change);
         }
     };
     let known = || ctx.world.lock().secrets.keys().cloned().collect();
@@ -321,6 +319,7 @@ async fn watch_keys(ctx: &Arc<Context>) {
     let apply = |mut key: ApplicationKey| {
         key.metadata.managed_fields = None;
         let name = name(&key);
+        super::key::remember(ctx, &key, None);
         let mut world = ctx.world.lock();
         let ours = world
             .written
@@ -332,11 +331,11 @@ async fn watch_keys(ctx: &Arc<Context>) {
         }
         world.fresh.insert(name.clone(), Arc::new(key));
         drop(world);
-        ctx.queue.add(Item::Key(name), Cause::Change);
+        ctx.add(Item::Key(name), Cause::Change);
     };
     let delete = |name: Name| {
         ctx.world.lock().fresh.remove(&name);
-        ctx.queue.add(Item::Key(name), Cause::Change);
+        ctx.add(Item::Key(name), Cause::Change);
     };
     let known = || ctx.world.lock().keys().cloned().collect();
     let watched = follow(

@@ -10,11 +10,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use tokio::time::Instant;
 
-use super::queue::Name;
+use super::queue::{Item, Lane, Name};
 use crate::{
     api::{AccessRule, ApplicationKey, KeyManagerKind, KeyManagerRef, conditions::Say},
-    key_manager::KeyManager,
-    plan::observed::{ApplicationView, Gone},
+    key_manager::{KeyManager, gate::Gate},
+    plan::{
+        hints,
+        observed::{ApplicationView, Gone},
+    },
 };
 
 /// A key manager as the operator holds it.
@@ -22,6 +25,10 @@ use crate::{
 pub struct KeyManagerEntry {
     /// The driver, or what stands against it.
     pub driver: Result<Arc<dyn KeyManager>, Say>,
+    /// The way to it.
+    pub gate: Arc<Gate>,
+    /// Its keys that are worked on at the same time.
+    pub in_flight: usize,
     /// Who may have what; empty for a namespaced key manager.
     pub access: Vec<AccessRule>,
     /// Whether keys that name none get this one.
@@ -67,8 +74,8 @@ pub struct SecretMeta {
     pub version: i64,
     /// Hash of the rotation requests that were handled.
     pub handled: String,
-    /// Somebody else wrote an entry.
-    pub tampered: bool,
+    /// Somebody else wrote an entry, or a process died after it fenced the Secret: it is to be checked.
+    pub doubtful: bool,
 }
 
 /// Everything that is remembered.
@@ -98,6 +105,8 @@ pub struct Inner {
     pub in_doubt: BTreeSet<Name>,
     /// Keys with a call that may still have its effect, and until when.
     pub unsettled: BTreeMap<Name, Instant>,
+    /// Keys that are being deleted.
+    pub deleting: BTreeSet<Name>,
     keys: BTreeMap<Name, KeySummary>,
     by_application: BTreeMap<Name, BTreeSet<String>>,
     by_key_manager: BTreeMap<(KeyManagerKind, Name), BTreeSet<Name>>,
@@ -161,6 +170,46 @@ impl Inner {
     /// What is remembered of a key.
     pub fn key(&self, name: &Name) -> Option<&KeySummary> {
         self.keys.get(name)
+    }
+
+    /// Where work on an item waits for its turn.
+    pub fn lane(&self, item: &Item) -> Lane {
+        match item {
+            Item::KeyManager(kind, name) => Lane::Opening(*kind, name.clone()),
+            Item::Application(_) | Item::Probe(..) => Lane::Own,
+            Item::Key(name) => match self.keys.get(name).and_then(|summary| summary.key_manager.as_ref()) {
+                Some(reference) => {
+                    let (kind, manager) = key_manager_name(reference, &name.namespace);
+                    Lane::Keys(kind, manager)
+                }
+                None => Lane::Own,
+            },
+        }
+    }
+
+    /// The gates of the key managers that a key's client is at, or is moved away from.
+    pub fn gates(&self, key: &Name) -> Vec<((KeyManagerKind, Name), Arc<Gate>)> {
+        let Some(summary) = self.keys.get(key) else {
+            return vec![];
+        };
+        let references = summary.key_manager.iter().chain(&summary.old_key_manager);
+        let mut names: Vec<_> = references.map(|one| key_manager_name(one, &key.namespace)).collect();
+        names.dedup();
+        let gate = |name: (KeyManagerKind, Name)| {
+            let gate = self.key_managers.get(&name)?.gate.clone();
+            Some((name, gate))
+        };
+        names.into_iter().filter_map(gate).collect()
+    }
+
+    /// Whether a key of this namespace has this value of the key label.
+    pub fn has_key_labelled(&self, namespace: &str, label: &str) -> bool {
+        // Nearly always the name itself; that of a long name ends in a hash.
+        self.keys.contains_key(&Name::new(namespace, label))
+            || self
+                .keys_in_namespace(namespace)
+                .iter()
+                .any(|key| hints::label_value(&key.name) == label)
     }
 
     /// All keys.

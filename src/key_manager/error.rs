@@ -29,6 +29,8 @@ pub struct Error {
     pub category: Category,
     /// Not before this time, where the key manager said so.
     pub retry_at: Option<Timestamp>,
+    /// Whether the key manager may have seen the call.
+    pub sent: bool,
     /// For people: the step, the object and the mend; never a credential, never a response body.
     pub message: String,
 }
@@ -39,6 +41,7 @@ impl Error {
         Self {
             category,
             retry_at: None,
+            sent: true,
             message: message.into(),
         }
     }

@@ -3,7 +3,9 @@
 //! A driver speaks one vendor's protocol and states its [`Capabilities`]; the plan follows those and never a vendor's
 //! name. Every verb may be repeated: the answer to "again" is the state that the first call made. "Not there" is a value.
 
+pub mod circuit;
 mod error;
+pub mod gate;
 pub mod resident;
 
 pub use error::{Category, Error};
@@ -286,7 +288,7 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// Makes a client with `secret` (our choice where the key manager takes it). `attempt` goes into what the key manager keeps, so that [`KeyManager::find`] can tell.
     ///
     /// # Errors
-    /// [`Category::Conflict`] where a client of this id has another mark or none.
+    /// [`Category::ClientConflict`] where a client of this id has another mark or none.
     async fn register(
         &self,
         client: &Client,

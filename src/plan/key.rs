@@ -341,8 +341,9 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
             ..o.state.clone()
         }));
     }
-    // Somebody else may have written it, or an announced cut may have happened: it is used once before the key is ready again.
-    let doubtful = published.tampered || said_not_ready(o);
+    // Somebody else may have written it, an announced cut may have happened, or a process died after it fenced: it is used
+    // once before the key is ready again.
+    let doubtful = published.tampered || said_not_ready(o) || !published.hints.attempt.is_empty();
     if doubtful && !o.hand.checked && !o.hand.refused && !o.hand.exists {
         let client_id = client.id;
         return Some(Step::Check { client_id, secret });
@@ -698,6 +699,9 @@ fn publish_if_changed(
 ) -> Option<Step> {
     let mut hints = published.hints.clone();
     hints.released = None;
+    if o.hand.checked {
+        hints.attempt.clear();
+    }
     hints.version = hints.version.max(1);
     let step = publish(o, target, hints, secret, hash, Some(published));
     let Step::Publish { rendered, .. } = &step else {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +13,7 @@ use std::{
 
 use appkeys::{
     clock::Clock,
-    controller::{self, Context, Settings},
+    controller::{self, Context, Parts, Settings},
     entropy::Entropy,
     guard::WriteGuard,
     key_manager::resident::{
@@ -292,7 +293,15 @@ impl Bench {
             let controllers = async {
                 let claim = leadership.acquired().await;
                 claim.settled(REQUEST_TIMEOUT).await;
-                let ctx = Arc::new(Context::new(guarded, settings, clock.clone(), entropy, drivers));
+                let parts = Parts {
+                    client: guarded,
+                    settings,
+                    clock: clock.clone(),
+                    entropy,
+                    drivers,
+                    leadership: leadership.clone(),
+                };
+                let ctx = Arc::new(Context::new(parts));
                 tokio::select! {
                     biased;
                     () = controller::run(ctx) => {}
@@ -419,7 +428,9 @@ pub(crate) fn side_by_side<R: Send>(runs: Vec<R>, play: impl Fn(R) -> Option<Str
         for _ in 0..cores {
             scope.spawn(|| {
                 while let Some((n, run)) = { runs.lock().unwrap().next() } {
-                    if let Some(failure) = play(run) {
+                    let played = catch_unwind(AssertUnwindSafe(|| play(run)));
+                    let failure = played.unwrap_or_else(|_| Some(format!("run {n} panicked")));
+                    if let Some(failure) = failure {
                         failures.lock().unwrap().insert(n, failure);
                     }
                 }

@@ -204,7 +204,7 @@ impl Server {
                     .secrets
                     .iter()
                     .position(|known| Some(known.as_str()) == published);
-                stored.secrets = vec![stored.secrets[keep.unwrap_or(0)].clone()];
+                stored.secrets = stored.secrets.drain(..).skip(keep.unwrap_or(0)).take(1).collect();
             }
             Room::Keep if stored.secrets.len() == 2 => return Ok(SecretAdded::Occupied),
             Room::Keep => {

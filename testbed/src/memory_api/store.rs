@@ -125,12 +125,7 @@ impl Store {
                 }
             }
             let old = old.clone();
-            if new["data"] != old["data"] {
-                let fields = managed("kubectl", &new);
-                if let Some(managers) = new["metadata"]["managedFields"].as_array_mut() {
-                    managers.push(fields);
-                }
-            }
+            new["metadata"]["managedFields"] = owners(&old, &new, "kubectl");
             drop(self.replaced(id, &old, new, false));
         } else {
             drop(self.created(id, object, "kubectl"));
@@ -224,13 +219,7 @@ impl Store {
             object["status"] = new["status"].take();
             return Ok(self.replaced(id, old, object, true));
         }
-        if !request.field_manager.is_empty() {
-            let mut managers = old["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-            // The last writer of the entries owns them all.
-            managers.clear();
-            managers.push(managed(&request.field_manager, &new));
-            new["metadata"]["managedFields"] = managers.into();
-        }
+        new["metadata"]["managedFields"] = owners(old, &new, &request.field_manager);
         Ok(self.replaced(id, old, new, false))
     }
 
@@ -238,7 +227,7 @@ impl Store {
         self.version += 1;
         let uid = format!("uid-{}", self.version);
         let now = self.now();
-        let fields = managed(manager, &object);
+        let owners = owners(&json!({}), &object, manager);
         let meta = &mut object["metadata"];
         meta["name"] = id.name.clone().into();
         if !id.namespace.is_empty() {
@@ -247,7 +236,7 @@ impl Store {
         meta["uid"] = uid.into();
         meta["creationTimestamp"] = now.into();
         meta["generation"] = 1.into();
-        meta["managedFields"] = json!([fields]);
+        meta["managedFields"] = owners;
         object["apiVersion"] = id.api_version.clone().into();
         object["kind"] = kind(&id.plural).into();
         if has_status(id) {
@@ -375,13 +364,27 @@ fn same(one: &Value, other: &Value) -> bool {
     bare(one) == bare(other)
 }
 
-fn managed(manager: &str, object: &Value) -> Value {
-    let entries: Map<String, Value> = object["data"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| (format!("f:{name}"), json!({})))
-        .collect();
+/// Who owns which entry after `manager` has written `new`: those that it changed are its own, the others stay whose they were.
+fn owners(old: &Value, new: &Value, manager: &str) -> Value {
+    let there = |name: &str| !new["data"][name].is_null();
+    let changed = |name: &str| old["data"][name] != new["data"][name];
+    let mut owned: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for entry in old["metadata"]["managedFields"].as_array().into_iter().flatten() {
+        let fields = entry["fieldsV1"]["f:data"].as_object().into_iter().flatten();
+        let names = fields.filter_map(|(field, _)| field.strip_prefix("f:"));
+        let kept = names.filter(|name| there(name) && !changed(name)).map(str::to_owned);
+        let by = entry["manager"].as_str().unwrap_or_default().to_owned();
+        owned.entry(by).or_default().extend(kept);
+    }
+    let written = new["data"].as_object().into_iter().flatten();
+    let written = written.map(|(name, _)| name.clone()).filter(|name| changed(name));
+    owned.entry(manager.to_owned()).or_default().extend(written);
+    owned.iter().map(|(manager, names)| managed(manager, names)).collect()
+}
+
+/// That `manager` owns these entries, as the server says it.
+fn managed(manager: &str, entries: &[String]) -> Value {
+    let entries: Map<String, Value> = entries.iter().map(|name| (format!("f:{name}"), json!({}))).collect();
     let fields = if entries.is_empty() {
         json!({})
     } else {

@@ -1,0 +1,212 @@
+//! How a key manager is called: within its budget, not while it is down, never longer than a bound, and only by the leader.
+
+use std::{
+    collections::BTreeSet,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Answer, Capabilities, Category, Changed, Client, Endpoints, Error, KeyManager, Mark, NewSecret, Properties,
+    Registered, SecretAdded, TokenAnswer, TokenRequest, circuit::Circuit,
+};
+use crate::{api::Limits, clock::Clock, controller::queue::Name, leader::Leadership};
+
+/// The longest that one call may take.
+const CALL: Duration = Duration::from_secs(30);
+
+/// The gate to one key manager. It outlives drivers that are opened anew for the same spec.
+pub struct Gate {
+    budget: Option<DefaultDirectRateLimiter>,
+    circuit: Mutex<Circuit>,
+    waiting: Mutex<BTreeSet<Name>>,
+    clock: Clock,
+    leadership: Leadership,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("circuit", &self.circuit())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A gate with these limits; without `requestsPerSecond` calls are not counted.
+    pub fn new(limits: Option<&Limits>, clock: Clock, leadership: Leadership) -> Self {
+        let positive = |value: i32| u32::try_from(value).ok().and_then(NonZeroU32::new);
+        let budget = limits.and_then(|limits| {
+            let rate = limits.requests_per_second.and_then(positive)?;
+            let burst = limits.burst.and_then(positive).unwrap_or(rate);
+            Some(RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)))
+        });
+        Self {
+            budget,
+            circuit: Mutex::default(),
+            waiting: Mutex::default(),
+            clock,
+            leadership,
+        }
+    }
+
+    /// A key waits until the key manager answers again.
+    pub fn wait(&self, key: Name) {
+        self.waiting().insert(key);
+    }
+
+    /// A key that waits, to probe with; it goes on waiting.
+    pub fn one_waiting(&self) -> Option<Name> {
+        self.waiting().first().cloned()
+    }
+
+    /// A key does not wait any more.
+    pub fn forget(&self, key: &Name) {
+        self.waiting().remove(key);
+    }
+
+    /// All keys that waited, where the key manager answers again.
+    pub fn released(&self) -> Vec<Name> {
+        if self.probe_in().is_some() {
+            return vec![];
+        }
+        std::mem::take(&mut *self.waiting()).into_iter().collect()
+    }
+
+    /// How long until the next probe; `None` while the key manager answers.
+    pub fn probe_in(&self) -> Option<SignedDuration> {
+        let at = self.circuit().probe_at()?;
+        SignedDuration::try_from(at.saturating_duration_since(Instant::now())).ok()
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
+        self.call_within(CALL, call).await
+    }
+
+    async fn call_within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.circuit().enter(Instant::now())?;
+        if let Some(budget) = &self.budget {
+            budget.until_ready().await;
+        }
+        let Ok(result) = self.leadership.bounded(timeout(limit, call)).await else {
+            self.circuit().given_up();
+            return Err(Error::new(Category::Unreachable, "this process does not lead any more"));
+        };
+        let result = result.unwrap_or_else(|_| {
+            let text = format!("no answer within {} seconds", limit.as_secs());
+            Err(Error::new(Category::Unreachable, text))
+        });
+        match &result {
+            Ok(_) => self.circuit().answered(),
+            Err(error) => {
+                let after = error.retry_at.map(|at| at.duration_since(self.clock.now()));
+                let after = after.map(|after| after.max(SignedDuration::ZERO).unsigned_abs());
+                self.circuit().failed(error, after, Instant::now());
+            }
+        }
+        result
+    }
+
+    /// The longest that the registration of a client of given identity may take: leadership must cover it and the write of
+    /// its answer.
+    fn registration(&self) -> Result<Duration, Error> {
+        let refused = || Error {
+            sent: false,
+            ..Error::new(Category::NotYet, "leadership ends too soon to register a client now")
+        };
+        let claim = self.leadership.claim().ok_or_else(refused)?;
+        let write = claim.ends.saturating_duration_since(claim.writes_end);
+        let left = claim.writes_end.saturating_duration_since(Instant::now());
+        left.checked_sub(write)
+            .filter(|limit| *limit >= write)
+            .map(|limit| limit.min(CALL))
+            .ok_or_else(refused)
+    }
+
+    fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeSet<Name>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A key manager behind its gate.
+#[derive(Debug)]
+pub struct Gated {
+    /// The driver.
+    pub driver: Arc<dyn KeyManager>,
+    /// Its gate.
+    pub gate: Arc<Gate>,
+}
+
+#[async_trait]
+impl KeyManager for Gated {
+    fn capabilities(&self) -> &Capabilities {
+        self.driver.capabilities()
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        self.driver.endpoints()
+    }
+
+    async fn register(
+        &self,
+        client: &Client,
+        properties: &Properties,
+        secret: &SecretString,
+        attempt: Option<&str>,
+    ) -> Result<Registered, Error> {
+        let limit = if attempt.is_some() {
+            self.gate.registration()?
+        } else {
+            CALL
+        };
+        let call = self.driver.register(client, properties, secret, attempt);
+        self.gate.call_within(limit, call).await
+    }
+
+    async fn find(&self, mark: &Mark, attempt: &str) -> Result<Option<Answer>, Error> {
+        self.gate.call(self.driver.find(mark, attempt)).await
+    }
+
+    async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        self.gate.call(self.driver.update(client, properties)).await
+    }
+
+    async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
+        self.gate.call(self.driver.add_secret(client, new)).await
+    }
+
+    async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error> {
+        self.gate.call(self.driver.read_secret(client)).await
+    }
+
+    async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error> {
+        self.gate.call(self.driver.retire(client, current, end)).await
+    }
+
+    async fn delete(&self, client: &Client) -> Result<Changed, Error> {
+        self.gate.call(self.driver.delete(client)).await
+    }
+
+    async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
+        self.gate.call(self.driver.token(request)).await
+    }
+
+    fn settles(&self) -> SignedDuration {
+        self.driver.settles()
+    }
+}
