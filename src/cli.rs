@@ -67,6 +67,9 @@ pub struct RunArgs {
     /// How long a leader's claim lasts without renewal, in seconds.
     #[arg(long, env = "APPKEYS_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..=600))]
     lease_seconds: u64,
+    /// How long the deletion of a key may wait for its key manager, as `1h` or `30m`. Then the key goes, and its client is deleted when the key manager answers again.
+    #[arg(long, env = "APPKEYS_DELETION_DEADLINE", default_value = "1h")]
+    deletion_deadline: api::Duration,
     /// What to log, for example `info` or `appkeys=debug`.
     #[arg(long, env = "APPKEYS_LOG", default_value = "info")]
     log: String,
@@ -106,6 +109,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         resident_address: args.resident_address,
         admin_address: args.admin_address,
         lease_duration: Duration::from_secs(args.lease_seconds),
+        deletion_deadline: args.deletion_deadline,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

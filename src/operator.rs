@@ -42,6 +42,8 @@ pub struct OperatorConfig {
     pub admin_address: SocketAddr,
     /// How long a leader's claim lasts without renewal.
     pub lease_duration: Duration,
+    /// How long a key's deletion may wait for a key manager.
+    pub deletion_deadline: api::Duration,
 }
 
 /// Runs until `shutdown`.
@@ -117,6 +119,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     let settings = Settings {
         cluster_id,
         operator_namespace: config.namespace.clone(),
+        deletion_deadline: config.deletion_deadline.into(),
     };
     tracing::info!(cluster_id = settings.cluster_id, identity = config.identity, "started");
     let parts = controller::Parts {

@@ -11,12 +11,25 @@ use super::{Duration, GrantType, key_manager::KeyManagerRef};
 
 /// The environment that a credential is for.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, strum::Display,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
 )]
 pub enum Environment {
     /// Real users and real data.
     Production,
     /// Trials.
+    #[default]
     Sandbox,
 }
 
@@ -202,7 +215,7 @@ pub struct Lifetimes {
 }
 
 /// A credential of an application: the operator registers a client at the key manager and keeps a Secret with its id, a working secret and fresh access tokens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
     group = "appkeys.dev",

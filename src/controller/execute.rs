@@ -25,7 +25,7 @@ use crate::{
     plan::{
         hints,
         observed::{Attempt, InHand, PlacedClient, SecretView, State, StoredAnswer},
-        secret, status,
+        removal, secret, status,
         step::Step,
     },
 };
@@ -203,6 +203,18 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             Ok(())
         }
         Step::DeleteClient(placed) => delete_client(ctx, seen, placed).await,
+        Step::Entomb(state) => entomb(ctx, seen, *state).await,
+        Step::FindLeft(attempt) => find_left(ctx, seen, attempt).await,
+        Step::DeleteLeft(placed) => {
+            match delete_client(ctx, seen, placed).await {
+                // The key itself, where there is one, does not suffer from it.
+                Err(Failure::KeyManager(error) | Failure::Unsettled { error, .. }) => {
+                    seen.o.hand.uncleaned = Some(error.message);
+                }
+                other => other?,
+            }
+            Ok(())
+        }
         Step::DeleteSecret(published) => {
             if !secrets::delete(&ctx.client, seen.o.namespace(), &published).await? {
                 return Err(Failure::Changed);
@@ -377,6 +389,11 @@ async fn write_state(ctx: &Context, seen: &mut Seen, state: State) -> Result<(),
     } else {
         world.states.remove(&secret_name);
     }
+    if stored.state.tombstone.is_some() {
+        world.tombstones.insert(name);
+    } else {
+        world.tombstones.remove(&name);
+    }
     drop(world);
     seen.o.state = stored.state.clone();
     seen.stored_state = stored;
@@ -485,7 +502,7 @@ async fn find(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Fa
         return store_answer(ctx, seen, attempt.key_manager, answer).await;
     }
     if !driver.capabilities().find {
-        super::report::orphan(ctx, &seen.o.key, &attempt.key_manager, &attempt.id).await?;
+        super::report::orphan(ctx, &seen.o, &attempt.key_manager, &attempt.id).await?;
     }
     seen.o.hand.not_found.insert(attempt.id);
     Ok(())
@@ -552,10 +569,61 @@ async fn verify(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
 async fn delete_client(ctx: &Context, seen: &mut Seen, placed: PlacedClient) -> Result<(), Failure> {
     let driver = driver_of(ctx, &placed.key_manager, seen.o.namespace())?;
     if let Changed::Refused = changing(&driver, driver.delete(&placed.client)).await? {
-        super::report::orphan(ctx, &seen.o.key, &placed.key_manager, &placed.client.id).await?;
+        super::report::orphan(ctx, &seen.o, &placed.key_manager, &placed.client.id).await?;
     }
     seen.o.hand.deleted.insert((placed.key_manager, placed.client.id));
     Ok(())
+}
+
+/// Says on its key manager what a key leaves behind, then notes it. The key goes whether that can be said or not.
+async fn entomb(ctx: &Context, seen: &mut Seen, state: State) -> Result<(), Failure> {
+    let tombstone = state.tombstone.clone().unwrap_or_default();
+    let key = Name::new(seen.o.namespace(), seen.o.name());
+    let clients = tombstone
+        .clients
+        .iter()
+        .map(|placed| (&placed.key_manager, &placed.client.id));
+    let attempts = tombstone
+        .attempts
+        .iter()
+        .map(|attempt| (&attempt.key_manager, &attempt.id));
+    for (key_manager, id) in clients.chain(attempts) {
+        super::report::entombed(ctx, &key, key_manager, id).await;
+    }
+    write_state(ctx, seen, state).await
+}
+
+async fn find_left(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Failure> {
+    let found = match driver_of(ctx, &attempt.key_manager, seen.o.namespace()) {
+        Ok(driver) => match driver.find(&seen.o.mark(), &attempt.id).await {
+            Ok(None) if !driver.capabilities().find => {
+                super::report::orphan(ctx, &seen.o, &attempt.key_manager, &attempt.id).await?;
+                Ok(None)
+            }
+            other => other.map_err(Failure::from),
+        },
+        Err(failure) => Err(failure),
+    };
+    let answer = match found {
+        Ok(answer) => answer,
+        Err(failure) => {
+            seen.o.hand.uncleaned = Some(failure.to_string());
+            return Ok(());
+        }
+    };
+    let found = answer.map(|answer| PlacedClient {
+        key_manager: attempt.key_manager.clone(),
+        client: Client {
+            management: answer.management,
+            ..seen.o.client(answer.id)
+        },
+    });
+    let before = seen.o.state.tombstone.clone().unwrap_or_default();
+    let state = State {
+        tombstone: Some(removal::without_attempt(&before, &attempt.id, found)),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await
 }
 
 async fn delete_former(ctx: &Context, seen: &mut Seen, former: &str) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use super::{
     execute::Failure,
     observe::{self, Seen},
     queue::{Item, Name},
-    report,
+    report, tombstone,
     world::{KeySummary, SecretMeta},
 };
 use crate::{
@@ -29,6 +29,8 @@ pub enum Again {
     At(Timestamp),
     /// Soon, and later each time it fails.
     Failed,
+    /// At this time, when a call of an earlier pass cannot have its effect any more; nothing was tried meanwhile.
+    Settled(Timestamp),
 }
 
 /// Works on one key. Errors are reported here and never returned.
@@ -37,7 +39,7 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
         Ok(Some(key)) => key,
         Ok(None) => {
             forget(ctx, name);
-            return Again::OnChange;
+            return tombstone::clean(ctx, name).await;
         }
         Err(error) => {
             report::failed_pass(name, &Failure::from(error));
@@ -47,7 +49,7 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
     remember(ctx, &key, None);
     if let Some(wait) = unsettled(ctx, name) {
         // What an event brought is read again then.
-        return Again::At(ctx.clock.now() + wait);
+        return Again::Settled(ctx.clock.now() + wait);
     }
     if quiet(ctx, &key) {
         return again(
@@ -92,9 +94,16 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
         ctx.add(Item::Key(name), super::queue::Cause::Change);
         return Again::OnChange;
     }
-    if seen.o.key.metadata.deletion_timestamp.is_some() && !has_finalizer(&seen.o.key) {
+    if deleting && !has_finalizer(&seen.o.key) {
         forget(ctx, &name);
+        if ctx.world.lock().tombstones.contains(&name) {
+            // The clean-up begins once the key is gone.
+            ctx.add(Item::Key(name), super::queue::Cause::Time);
+        }
         return Again::OnChange;
+    }
+    if deleting && matches!(outcome, Err(Failure::KeyManager(_) | Failure::Unsettled { .. })) {
+        ctx.world.lock().deleting.entry(name.clone()).or_default().add();
     }
     if matches!(&outcome, Err(Failure::Api(error)) if !matches!(error, kube::Error::Api(_))) {
         ctx.world.lock().in_doubt.insert(name.clone());
@@ -134,7 +143,8 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
             return Again::Failed;
         }
     }
-    if retry || seen.o.hand.gone.is_some() || !seen.o.hand.refused_tokens.is_empty() {
+    let hand = &seen.o.hand;
+    if retry || hand.gone.is_some() || !hand.refused_tokens.is_empty() || hand.uncleaned.is_some() {
         Again::Failed
     } else {
         again(wake)
@@ -169,6 +179,7 @@ fn quiet(ctx: &Context, key: &ApplicationKey) -> bool {
         && conditions::is_true(&status.conditions, "Ready")
         && conditions::reason(&status.conditions, "UpToDate").is_none()
         && conditions::reason(&status.conditions, "TokensIssued").is_none()
+        && conditions::reason(&status.conditions, "CleanupPending").is_none()
         && status.next_change_time.as_ref().is_none_or(|t| t.0 > now);
     if !settled {
         return false;
@@ -265,7 +276,7 @@ pub fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
         old_key_manager: old.or(said),
     };
     if key.metadata.deletion_timestamp.is_some() {
-        world.deleting.insert(name.clone());
+        world.deleting.entry(name.clone()).or_default();
     }
     if world.key(&name) != Some(&summary) {
         world.put_key(&name, summary);

@@ -16,6 +16,7 @@ pub mod outage;
 pub mod queue;
 pub mod report;
 pub mod secrets;
+pub mod tombstone;
 pub mod watch;
 pub mod world;
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub cluster_id: String,
     /// Where the operator's own Secrets are.
     pub operator_namespace: String,
+    /// How long a key's deletion may wait for a key manager.
+    pub deletion_deadline: SignedDuration,
 }
 
 /// What a context is made of.
@@ -208,6 +211,9 @@ async fn one(ctx: &Context, item: &Item) {
         }
         Item::Probe(kind, name) => return outage::probe(ctx, *kind, name),
     };
+    if let key::Again::Settled(at) = again {
+        return ctx.add_after(item.clone(), key::until(at, ctx.clock.now()));
+    }
     let failures = ctx.count_failure(item, again == key::Again::Failed);
     if let Item::Key(name) = item
         && outage::waits(ctx, name, again == key::Again::Failed)
@@ -215,6 +221,7 @@ async fn one(ctx: &Context, item: &Item) {
         return;
     }
     match again {
+        key::Again::Settled(_) => {}
         key::Again::OnChange => ctx.queue.forget(item),
         key::Again::At(at) => ctx.add_after(item.clone(), key::until(at, ctx.clock.now())),
         key::Again::Failed => ctx.add_after(item.clone(), backoff(item, failures)),

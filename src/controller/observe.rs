@@ -6,12 +6,12 @@ use kube::{Api, ResourceExt as _};
 
 use super::{Context, queue::Name, secrets, world};
 use crate::{
-    api::{ApplicationKey, KeyManagerKind, conditions::Say},
+    api::{ApplicationKey, ApplicationKeySpec, KeyManagerKind, conditions::Say},
     plan::{
         access::Grants,
         hints,
         observed::{Hand, InHand, Observed, PlacedClient, SecretView, State, Target},
-        resolve, secret,
+        removal, resolve, secret,
     },
 };
 
@@ -97,6 +97,11 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
     );
     let mut hand = hand(&stored_state.state, &secret);
     hand.in_doubt = ctx.world.lock().in_doubt.contains(&name);
+    if let Some(deleted) = &key.metadata.deletion_timestamp {
+        let failed = ctx.world.lock().deleting.get(&name).copied().unwrap_or_default();
+        let (deadline, now) = (ctx.settings.deletion_deadline, ctx.clock.now());
+        hand.overdue = removal::overdue(deleted.0, failed.so_far(), deadline, now);
+    }
     let o = Observed {
         cluster_id: ctx.settings.cluster_id.clone(),
         key,
@@ -109,6 +114,24 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
         hand,
     };
     Ok(Seen { o, stored_state })
+}
+
+/// What a clean-up after a key that is gone needs.
+pub fn departed(ctx: &Context, name: &Name, stored_state: secrets::StoredState) -> Seen {
+    let mut key = ApplicationKey::new(&name.name, ApplicationKeySpec::default());
+    key.metadata.namespace = Some(name.namespace.clone());
+    let o = Observed {
+        cluster_id: ctx.settings.cluster_id.clone(),
+        key,
+        application: None,
+        target: Err(Say::no("Ready", "Gone", "the key is gone")),
+        secret: SecretView::Absent,
+        former: None,
+        tokens: SecretView::Absent,
+        state: stored_state.state.clone(),
+        hand: Hand::default(),
+    };
+    Seen { o, stored_state }
 }
 
 /// The key manager that was found for a key before anything was published.

@@ -18,7 +18,7 @@ const SLACK: SignedDuration = SignedDuration::from_millis(50);
 pub fn waits(ctx: &Context, key: &Name, failed: bool) -> bool {
     let (gates, deleting) = {
         let world = ctx.world.lock();
-        (world.gates(key), world.deleting.contains(key))
+        (world.gates(key), world.deleting.contains_key(key))
     };
     let mut waits = false;
     for ((kind, name), gate) in gates {

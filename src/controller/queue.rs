@@ -76,6 +76,8 @@ pub enum Lane {
     /// What needs no key manager, as far as is known.
     #[default]
     Own,
+    /// Cleaning up after deleted keys.
+    CleanUp,
     /// Opening a key manager.
     Opening(KeyManagerKind, Name),
     /// Keys of a key manager.

@@ -1,13 +1,14 @@
 //! The one place that turns results into logs and events.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Resource as _, ResourceExt as _,
+    Resource as _,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
 use super::{Context, execute::Failure, queue::Name};
 use crate::{
-    api::{ApplicationKey, ApplicationKeyStatus, KeyManagerRef, conditions::Say},
+    api::{ApplicationKey, ApplicationKeyStatus, GROUP, KeyManagerKind, KeyManagerRef, VERSION, conditions::Say},
     plan::observed::Observed,
 };
 
@@ -59,16 +60,43 @@ pub async fn publish(ctx: &Context, key: &ApplicationKey, say: &Say) {
 ///
 /// # Errors
 /// The event could not be written: what is named nowhere must not be forgotten.
-pub async fn orphan(ctx: &Context, key: &ApplicationKey, at: &KeyManagerRef, id: &str) -> kube::Result<()> {
+pub async fn orphan(ctx: &Context, o: &Observed, at: &KeyManagerRef, id: &str) -> kube::Result<()> {
+    let name = Name::new(o.namespace(), o.name());
     let text =
-        format!("{at} may have a client of this key that cannot be deleted from here: look for {id} and delete it");
-    let name = Name::new(key.namespace().unwrap_or_default(), key.name_any());
+        format!("{at} may have a client of key {name} that cannot be deleted from here: look for {id} and delete it");
     tracing::warn!(key = %name, key_manager = %at, id, "possible orphan");
+    let about = if o.lives() {
+        o.key.object_ref(&())
+    } else {
+        key_manager(at, &name.namespace)
+    };
     // Each orphan has an event of its own, so a recorder that remembers none before it.
     let recorder = Recorder::new(ctx.client.clone(), reporter());
     recorder
-        .publish(&warning("PossibleOrphan", "Clean", &text), &key.object_ref(&()))
+        .publish(&warning("PossibleOrphan", "Clean", &text), &about)
         .await
+}
+
+/// A key goes although a client of it, or an attempt to make one, is left: cleaning up goes on without it.
+pub async fn entombed(ctx: &Context, key: &Name, at: &KeyManagerRef, id: &str) {
+    let text = format!("key {key} was deleted and {id} is still to be deleted here: this goes on until it is done");
+    tracing::warn!(%key, key_manager = %at, id, "the key goes, its client is still to be deleted");
+    let recorder = Recorder::new(ctx.client.clone(), reporter());
+    let event = warning("ClientLeft", "Clean", &text);
+    if let Err(error) = recorder.publish(&event, &key_manager(at, &key.namespace)).await {
+        tracing::warn!(%key, error = %Failure::from(error), "event not written");
+    }
+}
+
+/// A key manager that a key of `namespace` names, for events.
+fn key_manager(reference: &KeyManagerRef, namespace: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(format!("{GROUP}/{VERSION}")),
+        kind: Some(reference.kind.to_string()),
+        name: Some(reference.name.clone()),
+        namespace: (reference.kind == KeyManagerKind::KeyManager).then(|| namespace.to_owned()),
+        ..ObjectReference::default()
+    }
 }
 
 /// Who writes events.

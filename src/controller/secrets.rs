@@ -3,13 +3,15 @@
 //! A Secret that is not ours is never written. A change is a PUT with the resource version that was read; a deletion
 //! names uid and resource version.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, PostParams, Preconditions},
 };
 
-use super::world::SecretMeta;
+use super::{queue::Name, world::SecretMeta};
 use crate::{
     api::FIELD_MANAGER,
     plan::{
@@ -25,6 +27,10 @@ pub const COMPONENT_LABEL: &str = "appkeys.dev/component";
 /// The value of [`COMPONENT_LABEL`] of state Secrets.
 pub const STATE_COMPONENT: &str = "key-state";
 const STATE_ENTRY: &str = "state";
+const KEY_NAMESPACE: &str = "appkeys.dev/key-namespace";
+const KEY_NAME: &str = "appkeys.dev/key-name";
+/// Annotation of a state Secret: something is to be cleaned up.
+const TOMBSTONE: &str = "appkeys.dev/tombstone";
 
 /// What came of a guarded write.
 #[derive(Debug)]
@@ -154,11 +160,11 @@ pub async fn write(
             secret.metadata.resource_version = Some(before.resource_version.clone());
             secret.metadata.uid = Some(before.uid.clone());
             secret.type_ = Some(before.type_.clone());
-            let theirs = |all: &std::collections::BTreeMap<String, String>| {
+            let theirs = |all: &BTreeMap<String, String>| {
                 let theirs = all.iter().filter(|(name, _)| !hints::is_ours(name));
                 theirs
                     .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect::<std::collections::BTreeMap<_, _>>()
+                    .collect::<BTreeMap<_, _>>()
             };
             let mut labels = theirs(&before.labels);
             labels.extend(rendered.labels.clone());
@@ -254,6 +260,23 @@ pub async fn read_state(
     }))
 }
 
+fn state_annotations(namespace: &str, name: &str, state: &State) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::from([
+        (KEY_NAMESPACE.to_owned(), namespace.to_owned()),
+        (KEY_NAME.to_owned(), name.to_owned()),
+    ]);
+    if state.tombstone.is_some() {
+        annotations.insert(TOMBSTONE.to_owned(), "true".to_owned());
+    }
+    annotations
+}
+
+/// The key whose tombstone a state Secret with these annotations holds.
+pub fn tombstone_of(annotations: &BTreeMap<String, String>) -> Option<Name> {
+    annotations.get(TOMBSTONE)?;
+    Some(Name::new(annotations.get(KEY_NAMESPACE)?, annotations.get(KEY_NAME)?))
+}
+
 /// Writes the state Secret of a key, guarded by what was read; an empty state deletes it. `None` where somebody else was first.
 pub async fn write_state(
     client: &Client,
@@ -278,9 +301,7 @@ pub async fn write_state(
         labels: [(MANAGED_BY_LABEL, MANAGED_BY), (COMPONENT_LABEL, STATE_COMPONENT)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
-        annotations: [("appkeys.dev/key-namespace", namespace), ("appkeys.dev/key-name", name)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        annotations: state_annotations(namespace, name, &state),
         entries: Entries([(STATE_ENTRY.to_owned(), json)].into()),
     };
     Ok(match write(client, operator_namespace, &rendered, before).await? {

@@ -20,13 +20,14 @@ use tokio::sync::oneshot;
 use super::{
     Context,
     queue::{Cause, Item, Name},
-    secrets::{COMPONENT_LABEL, STATE_COMPONENT, doubtful, handled, tampered},
+    secrets::{COMPONENT_LABEL, STATE_COMPONENT, doubtful, handled, tampered, tombstone_of},
     world::SecretMeta,
 };
 use crate::{
     api::{Application, ApplicationKey, ClusterKeyManager, KeyManager, KeyManagerKind},
     plan::{
         hints::{self, Hints, KEY_LABEL},
+        identity,
         observed::ApplicationView,
     },
 };
@@ -268,7 +269,13 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
             .get(COMPONENT_LABEL)
             .is_some_and(|component| component == STATE_COMPONENT)
         {
-            ctx.world.lock().states.insert(name.name);
+            let mut world = ctx.world.lock();
+            world.states.insert(name.name);
+            let key = tombstone_of(secret.annotations()).filter(|key| world.tombstones.insert(key.clone()));
+            drop(world);
+            if let Some(key) = key {
+                ctx.add(Item::Key(key), Cause::Time);
+            }
             return;
         }
         let Some(key) = secret.labels().get(KEY_LABEL).cloned() else {
@@ -298,7 +305,10 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
     };
     let delete = |name: Name| {
         let mut world = ctx.world.lock();
-        world.states.remove(&name.name);
+        if world.states.remove(&name.name) {
+            let state = |key: &Name| identity::state_secret_name(&key.namespace, &key.name);
+            world.tombstones.retain(|key| state(key) != name.name);
+        }
         let Some(meta) = world.secrets.remove(&name) else {
             return;
         };

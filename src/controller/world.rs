@@ -78,6 +78,29 @@ pub struct SecretMeta {
     pub doubtful: bool,
 }
 
+/// Failures in a row to delete a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailedDeletions {
+    /// How many.
+    pub count: u32,
+    /// When the first was.
+    pub first: Option<Instant>,
+}
+
+impl FailedDeletions {
+    /// One more.
+    pub fn add(&mut self) {
+        self.count += 1;
+        self.first.get_or_insert_with(Instant::now);
+    }
+
+    /// How many there were, and how long ago the first was.
+    pub fn so_far(&self) -> Option<(u32, SignedDuration)> {
+        let over = SignedDuration::try_from(self.first?.elapsed()).ok()?;
+        Some((self.count, over))
+    }
+}
+
 /// Everything that is remembered.
 #[derive(Debug, Default)]
 pub struct World {
@@ -97,6 +120,8 @@ pub struct Inner {
     pub secrets: BTreeMap<Name, SecretMeta>,
     /// State Secrets in the operator's namespace.
     pub states: BTreeSet<String>,
+    /// Keys, gone or made anew, of whose name there is a tombstone.
+    pub tombstones: BTreeSet<Name>,
     /// Keys as an event brought them, until a pass takes them.
     pub fresh: BTreeMap<Name, Arc<ApplicationKey>>,
     /// Resource versions of keys that this process wrote and whose events are still to come.
@@ -105,8 +130,8 @@ pub struct Inner {
     pub in_doubt: BTreeSet<Name>,
     /// Keys with a call that may still have its effect, and until when.
     pub unsettled: BTreeMap<Name, Instant>,
-    /// Keys that are being deleted.
-    pub deleting: BTreeSet<Name>,
+    /// Keys that are being deleted, and how often and since when that has failed.
+    pub deleting: BTreeMap<Name, FailedDeletions>,
     keys: BTreeMap<Name, KeySummary>,
     by_application: BTreeMap<Name, BTreeSet<String>>,
     by_key_manager: BTreeMap<(KeyManagerKind, Name), BTreeSet<Name>>,
@@ -182,6 +207,7 @@ impl Inner {
                     let (kind, manager) = key_manager_name(reference, &name.namespace);
                     Lane::Keys(kind, manager)
                 }
+                None if self.tombstones.contains(name) => Lane::CleanUp,
                 None => Lane::Own,
             },
         }

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::{
     observed::{Gone, InHand, Observed, PlacedClient, Published, SecretView, State, Target},
-    rotation,
+    removal, rotation,
     secret::{self, Entries},
     step::Step,
-    tokens,
+    tokens, whole_second,
 };
 use crate::{
     api::{
@@ -55,7 +55,7 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     if !has_finalizer(o) {
         return Step::Begin(chosen(o, target));
     }
-    if let Some(step) = left_behind(o, target) {
+    if let Some(step) = taken_by_a_deleted_key(o, target).or_else(|| left_behind(o, target)) {
         return step;
     }
     let step = match &o.secret {
@@ -68,7 +68,24 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
         ),
     };
     step.or_else(|| tokens::next(o, target, now))
+        .or_else(|| removal::clean(o))
         .unwrap_or_else(|| done(o, target))
+}
+
+/// The client that this key should have was that of a deleted key of the same name, and is still to be deleted.
+fn taken_by_a_deleted_key(o: &Observed, target: &Target) -> Option<Step> {
+    let tombstone = o.state.tombstone.as_ref()?;
+    let wanted = chosen(o, target).filter(|wanted| tombstone.names(wanted))?;
+    Some(removal::clean(o).unwrap_or_else(|| {
+        not_ready(
+            "CleanupPending",
+            format!(
+                "client {} of the deleted key of this name goes first: {}",
+                wanted.client.id,
+                o.hand.uncleaned.as_deref().unwrap_or_default()
+            ),
+        )
+    }))
 }
 
 /// The client that is to be made at `target`, where its id is our choice.
@@ -197,6 +214,10 @@ fn done(o: &Observed, target: &Target) -> Step {
         says.push(say);
     }
     says.extend(tokens::says(o));
+    if let Some(why) = &o.hand.uncleaned {
+        let text = format!("a deleted key of this name has left a client that is still to be deleted: {why}");
+        says.push(Say::yes("CleanupPending", "ClientLeft", text));
+    }
     if rotation::overlap(o.spec()) < jiff::SignedDuration::from_mins(2) {
         let text =
             "rotation.overlap is under two minutes: some nodes show a changed Secret to their Pods later than that";
@@ -253,7 +274,7 @@ fn make(o: &Observed, target: &Target, moving: Option<&Published>, now: Timestam
 /// The credential of a Secret that had another name: published under the new name first; the former one stays through the overlap.
 fn rename(o: &Observed, target: &Target, former: &Published, now: Timestamp) -> Option<Step> {
     let secret = former.client_secret()?;
-    let until = now.checked_add(rotation::overlap(o.spec())).unwrap_or(now);
+    let until = whole_second(now.checked_add(rotation::overlap(o.spec())).unwrap_or(now));
     let hints = super::hints::Hints {
         former: Some(super::hints::Former {
             name: former.name.clone(),
@@ -497,6 +518,7 @@ fn replaced(o: &Observed, target: &Target, old: PlacedClient) -> Step {
         old: Some(old),
         making,
         attempt: None,
+        tombstone: o.state.tombstone.clone(),
     })
 }
 
@@ -668,10 +690,10 @@ fn use_credential(o: &Observed, target: &Target, credential: &InHand, now: Times
         .as_ref()
         .and_then(|status| status.credential.as_ref())
         .map_or(0, |c| c.version);
-    let overlap = now.checked_add(rotation::overlap(o.spec())).ok();
+    let overlap = now.checked_add(rotation::overlap(o.spec())).ok().map(whole_second);
     let hints = super::hints::Hints {
         version: before.version.max(said) + 1,
-        issued_at: Some(now),
+        issued_at: Some(whole_second(now)),
         client_id: credential.client_id.clone(),
         replacements: o.replacements(),
         previous_valid_until: overlap.filter(|_| credential.previous_works || o.state.old.is_some()),

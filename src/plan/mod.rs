@@ -16,6 +16,15 @@ pub mod status;
 pub mod step;
 pub mod tokens;
 
+/// A time in whole seconds, as the API server keeps it: what is planned compares equal to what is read back. Rounded up, so
+/// that nothing ends or begins too early.
+pub(crate) fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
+    let up = jiff::TimestampRound::new()
+        .smallest(jiff::Unit::Second)
+        .mode(jiff::RoundMode::Ceil);
+    at.round(up).unwrap_or(at)
+}
+
 /// Serialises a secret into the state Secret, the one place that may hold it besides the published Secret.
 pub(crate) fn expose<S: serde::Serializer>(secret: &secrecy::SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     use secrecy::ExposeSecret as _;

@@ -151,6 +151,9 @@ pub struct State {
     /// The new client of a replacement or move, where its id is our choice; from before it is made until the old one is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub making: Option<PlacedClient>,
+    /// What deleted keys of this name left at key managers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tombstone: Option<Tombstone>,
 }
 
 impl State {
@@ -162,6 +165,28 @@ impl State {
             && self.answer.is_none()
             && self.old.is_none()
             && self.making.is_none()
+            && self.tombstone.is_none()
+    }
+}
+
+/// What deleted keys left at key managers that gave no answer for so long that their finalizers had to go.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Tombstone {
+    /// Clients that are still to be deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<PlacedClient>,
+    /// Registrations whose answer is not known: what they made is still to be found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+}
+
+impl Tombstone {
+    /// Whether it names this client.
+    pub fn names(&self, placed: &PlacedClient) -> bool {
+        let same =
+            |other: &PlacedClient| other.key_manager == placed.key_manager && other.client.id == placed.client.id;
+        self.clients.iter().any(same)
     }
 }
 
@@ -235,6 +260,10 @@ pub struct Hand {
     pub not_found: BTreeSet<String>,
     /// Clients that this pass has deleted.
     pub deleted: BTreeSet<(KeyManagerRef, String)>,
+    /// The deletion of the key has been tried for so long that the key goes and a tombstone stays.
+    pub overdue: bool,
+    /// Why cleaning up after a deleted key does not go on now.
+    pub uncleaned: Option<String>,
 }
 
 /// How sure it is that a client is gone: both its management and its secret were refused.
@@ -332,6 +361,11 @@ impl Observed {
             key_manager: hints::reference(key_manager)?,
             client: self.client(id.to_owned()),
         })
+    }
+
+    /// Whether there is a key: what is cleaned up after one that is gone is observed under its name.
+    pub const fn lives(&self) -> bool {
+        self.key.metadata.uid.is_some()
     }
 
     /// Whether this pass has deleted `placed`.

@@ -1,9 +1,9 @@
-//! What to do next for a key that is being deleted.
+//! What to do next for a key that is being deleted, and after one that is gone.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    observed::{Observed, PlacedClient, Published, SecretView, State},
+    observed::{Observed, PlacedClient, Published, SecretView, State, Tombstone},
     secret::Rendered,
     step::Step,
 };
@@ -27,11 +27,8 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     if o.spec().deletion_policy == Some(DeletionPolicy::Retain) {
         return retain(o, now);
     }
-    if let Some(attempt) = o.state.attempt.as_ref().filter(|a| !o.hand.not_found.contains(&a.id)) {
-        return Step::Find(attempt.clone());
-    }
-    if let Some(placed) = clients(o).into_iter().find(|placed| !o.has_deleted(placed)) {
-        return Step::DeleteClient(placed);
+    if let Some(step) = clients_go(o) {
+        return step;
     }
     if let Some(published) = [o.tokens.ours(), o.secret.ours(), o.former.as_deref()]
         .into_iter()
@@ -40,10 +37,104 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     {
         return Step::DeleteSecret(Box::new(published.clone()));
     }
-    if !o.state.is_empty() {
-        return Step::write_state(State::default());
+    let left = left(o);
+    if !o.state.is_empty() && (left.is_empty() || has_client(&o.state)) {
+        return Step::write_state(left);
     }
     Step::RemoveFinalizer
+}
+
+/// Deletes every client, or notes those that could not be deleted for too long.
+fn clients_go(o: &Observed) -> Option<Step> {
+    let mut clients = clients(o).into_iter().filter(|placed| !o.has_deleted(placed));
+    let attempt = o.state.attempt.as_ref().filter(|a| !o.hand.not_found.contains(&a.id));
+    if !o.hand.overdue {
+        return attempt
+            .map(|attempt| Step::Find(attempt.clone()))
+            .or_else(|| clients.next().map(Step::DeleteClient));
+    }
+    let mut tombstone = o.state.tombstone.clone().unwrap_or_default();
+    let before = tombstone.clients.len() + tombstone.attempts.len();
+    for placed in clients {
+        if !tombstone.names(&placed) {
+            tombstone.clients.push(placed);
+        }
+    }
+    tombstone.attempts.extend(attempt.cloned());
+    let more = tombstone.clients.len() + tombstone.attempts.len() > before;
+    more.then(|| {
+        Step::Entomb(Box::new(State {
+            replacements: o.replacements() + 1,
+            tombstone: Some(tombstone),
+            ..State::default()
+        }))
+    })
+}
+
+/// What stays of the state when the key is gone: the tombstone, and the count from which a new key of this name goes on.
+fn left(o: &Observed) -> State {
+    o.state
+        .tombstone
+        .clone()
+        .map_or_else(State::default, |tombstone| State {
+            replacements: o.state.replacements,
+            tombstone: Some(tombstone),
+            ..State::default()
+        })
+}
+
+/// Whether the state speaks of clients of the key itself.
+const fn has_client(state: &State) -> bool {
+    state.client.is_some()
+        || state.attempt.is_some()
+        || state.answer.is_some()
+        || state.old.is_some()
+        || state.making.is_some()
+}
+
+/// The least number of attempts before a deletion is given up, and the least time that they take.
+const ATTEMPTS: (u32, SignedDuration) = (5, SignedDuration::from_mins(10));
+
+/// Whether a deletion has been tried for long enough: the key goes, and a tombstone stays. `attempts` failed in this
+/// process, the first so long ago. After three deadlines their number does not matter: a namespace must not wait for ever.
+pub fn overdue(
+    deleted: Timestamp,
+    attempts: Option<(u32, SignedDuration)>,
+    deadline: SignedDuration,
+    now: Timestamp,
+) -> bool {
+    let age = now.duration_since(deleted);
+    let tried = attempts.is_some_and(|(count, over)| count >= ATTEMPTS.0 && over >= ATTEMPTS.1);
+    age >= deadline && tried || age >= deadline.saturating_mul(3)
+}
+
+/// The next step of the clean-up after deleted keys of this name; none where nothing is left, or it cannot go on now.
+pub fn clean(o: &Observed) -> Option<Step> {
+    let tombstone = o.state.tombstone.as_ref()?;
+    if o.hand.uncleaned.is_some() {
+        return None;
+    }
+    if let Some(attempt) = tombstone.attempts.first() {
+        return Some(Step::FindLeft(attempt.clone()));
+    }
+    let next = tombstone.clients.iter().find(|placed| !o.has_deleted(placed));
+    Some(match next {
+        Some(placed) => Step::DeleteLeft(placed.clone()),
+        // A key that lives goes on counting from where it is.
+        None if o.lives() => Step::write_state(State {
+            tombstone: None,
+            ..o.state.clone()
+        }),
+        None => Step::write_state(State::default()),
+    })
+}
+
+/// The tombstone without an attempt, and with the client that it made where that was found.
+pub fn without_attempt(tombstone: &Tombstone, attempt: &str, found: Option<PlacedClient>) -> Tombstone {
+    let mut tombstone = tombstone.clone();
+    tombstone.attempts.retain(|other| other.id != attempt);
+    tombstone.clients.extend(found);
+    tombstone
 }
 
 /// Nothing remote is touched: the Secret is marked, the tokens go.
@@ -90,6 +181,10 @@ fn clients(o: &Observed) -> Vec<PlacedClient> {
     {
         let client = o.client(hints.client_id.clone());
         clients.push(PlacedClient { key_manager, client });
+    }
+    if o.state.tombstone.is_some() {
+        // A tombstone has raised the count: what is derived from it was not made yet.
+        return clients;
     }
     let said = o.key.status.as_ref().and_then(|status| status.key_manager.clone());
     let target = o.target.as_ref().ok().filter(|t| t.capabilities.chosen_identity());

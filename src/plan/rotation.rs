@@ -7,6 +7,7 @@ use super::{
     identity,
     observed::Observed,
     secret::DEFAULT_OVERLAP,
+    whole_second,
 };
 use crate::api::{AccessTokenSpec, ApplicationKey, ApplicationKeySpec, RotationStrategy};
 
@@ -69,7 +70,8 @@ pub fn next_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
         _ if due > now => Some(due),
         _ => now
             .checked_add(identity::share(&["rotation", o.namespace(), o.name()], interval))
-            .ok(),
+            .ok()
+            .map(whole_second),
     }
 }
 
@@ -88,5 +90,5 @@ pub fn renew_at(key: &ApplicationKey, token: &AccessTokenSpec, issued: Timestamp
         },
         |before| life - before,
     );
-    issued.checked_add(after).unwrap_or(expires)
+    whole_second(issued.checked_add(after).unwrap_or(expires))
 }

@@ -22,6 +22,7 @@ pub const CONDITIONS: &[&str] = &[
     "ShortTokens",
     "ShortOverlap",
     "Draining",
+    "CleanupPending",
 ];
 
 /// The conditions after a step failed: the last good Secret stays as it is, and the key says until when it is good.

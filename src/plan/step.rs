@@ -94,6 +94,12 @@ pub enum Step {
     },
     /// Delete a client.
     DeleteClient(PlacedClient),
+    /// Say what a key that goes now leaves behind, and note it in the state Secret.
+    Entomb(Box<State>),
+    /// Look for the client that an attempt of a deleted key made.
+    FindLeft(Attempt),
+    /// Delete a client of a deleted key; where that cannot be done now, only later.
+    DeleteLeft(PlacedClient),
     /// Delete a Secret of ours, guarded by its uid and resource version.
     DeleteSecret(Box<Published>),
     /// Delete the Secret that had the credential under a former name, if it is this key's.
@@ -130,6 +136,9 @@ impl Step {
             Self::Retire { .. } => "Retire",
             Self::FetchToken { .. } => "FetchToken",
             Self::DeleteClient(_) => "DeleteClient",
+            Self::Entomb(_) => "Entomb",
+            Self::FindLeft(_) => "FindLeft",
+            Self::DeleteLeft(_) => "DeleteLeft",
             Self::DeleteSecret(_) => "DeleteSecret",
             Self::DeleteFormer(_) => "DeleteFormer",
             Self::RemoveFinalizer => "RemoveFinalizer",

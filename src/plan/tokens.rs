@@ -10,6 +10,7 @@ use super::{
     rotation,
     secret::{self, Entries},
     step::Step,
+    whole_second,
 };
 use crate::{
     api::{AccessTokenSpec, conditions::Say},
@@ -139,7 +140,7 @@ fn hint(o: &Observed, token: &AccessTokenSpec, fresh: &Token) -> TokenHint {
         .or(o.secret.ours().map(|p| p.hints.client_id.as_str()))
         .unwrap_or_default();
     TokenHint {
-        expires_at: fresh.expires_at,
+        expires_at: whole_second(fresh.expires_at),
         renew_at: rotation::renew_at(&o.key, token, fresh.issued_at, fresh.expires_at),
         scopes: fresh.scopes.clone(),
         request: request(client_id, token),

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -55,20 +55,42 @@ pub(crate) enum Mishap {
 type Trace = Arc<Mutex<Vec<String>>>;
 
 /// Decides over a process's requests, and remembers them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) writes: AtomicUsize,
     at: Mutex<Option<(usize, Mishap)>>,
     rate: Mutex<Option<(SmallRng, f64)>>,
     trace: Trace,
     clock: Option<Clock>,
+    /// Whose requests they are, and where it can be seen who leads.
+    process: Option<(String, MemoryApi, Arc<Invariants>)>,
+    /// The lease cannot be reached any more, and everything else is slow.
+    pub(crate) cut_off: AtomicBool,
     pub(crate) dying: CancellationToken,
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Plan")
+    }
 }
 
 impl Faults for Plan {
     fn decide(&self, request: &RequestInfo) -> Fault {
+        let cut_off = self.cut_off.load(Ordering::SeqCst);
+        if request.plural == "leases" && cut_off {
+            return Fault::LoseRequest;
+        }
         if request.plural == "leases" || request.plural == "events" {
             return Fault::Pass;
+        }
+        if cut_off && request.verb.writes() {
+            // Longer than a lease: it arrives when somebody else leads, unless its sender has given it up.
+            self.note(
+                &format!("{:?} {} {}, cut off", request.verb, request.plural, request.name),
+                Fault::Pass,
+            );
+            return Fault::Delay(2 * LEASE);
         }
         let write = request.verb.writes();
         let fault = if write { self.at_write() } else { self.random(false) };
@@ -84,11 +106,37 @@ impl Faults for Plan {
         }
         fault
     }
+
+    /// One writer: a process that still waits for a write leads.
+    fn arrives(&self, request: &RequestInfo) {
+        let Some((identity, api, invariants)) = &self.process else {
+            return;
+        };
+        if !request.verb.writes() || request.plural == "leases" {
+            return;
+        }
+        let store = api.store();
+        let lease = store.get(&Id::of("coordination.k8s.io/v1", "leases", "appkeys", "appkeys"));
+        let holder = lease
+            .map(|lease| lease["spec"]["holderIdentity"].clone())
+            .unwrap_or_default();
+        if holder != *identity.as_str() {
+            let (verb, plural) = (request.verb, &request.plural);
+            invariants.break_with(&format!(
+                "{verb:?} {plural} {} by {identity} although {holder} leads",
+                request.name
+            ));
+        }
+    }
 }
 
 impl Plan {
     /// What happens to a call to a key manager.
     pub(crate) fn decide_call(&self, what: &str, writes: bool) -> Fault {
+        if writes && self.cut_off.load(Ordering::SeqCst) {
+            self.note(&format!("{what}, cut off"), Fault::Pass);
+            return Fault::Delay(2 * LEASE);
+        }
         let fault = if writes { self.at_write() } else { self.random(false) };
         if writes || fault != Fault::Pass {
             self.note(what, fault);
@@ -156,6 +204,8 @@ pub(crate) struct Bench {
     clock: Clock,
     entropy: Entropy,
     process: Option<Process>,
+    /// A process that leads, or led, beside it.
+    elder: Option<Process>,
     processes: usize,
     cluster_id: String,
     pub(crate) servers: Servers,
@@ -199,6 +249,7 @@ impl Bench {
             clock,
             entropy,
             process: None,
+            elder: None,
             processes: 0,
             cluster_id: "cluster".into(),
             servers,
@@ -235,12 +286,14 @@ impl Bench {
 
     /// Starts a process that has this mishap at that write.
     pub(crate) fn start_with(&mut self, at: Option<(usize, Mishap)>, rate: Option<(u64, f64)>) {
+        let identity = format!("process-{}", self.processes + 1);
         let plan = Arc::new(Plan {
             trace: self.trace.clone(),
             clock: Some(self.clock.clone()),
+            process: Some((identity.clone(), self.api.clone(), self.invariants.clone())),
             ..Plan::default()
         });
-        self.note(&format!("process {} starts", self.processes + 1));
+        self.note(&format!("{identity} starts"));
         *plan.at.lock().unwrap() = at;
         *plan.rate.lock().unwrap() = rate.map(|(seed, probability)| (SmallRng::seed_from_u64(seed), probability));
         self.processes += 1;
@@ -253,7 +306,7 @@ impl Bench {
         let lease = LeaderConfig {
             namespace: "appkeys".into(),
             name: "appkeys".into(),
-            identity: format!("process-{}", self.processes),
+            identity,
             duration: LEASE,
             renew_every: LEASE / 5,
             request_timeout: REQUEST_TIMEOUT,
@@ -286,6 +339,7 @@ impl Bench {
         let settings = Settings {
             cluster_id: self.cluster_id.clone(),
             operator_namespace: "appkeys".into(),
+            deletion_deadline: SignedDuration::from_hours(1),
         };
         let (clock, entropy, dying) = (self.clock.clone(), self.entropy.clone(), plan.dying.clone());
         let mut tasks = JoinSet::new();
@@ -327,9 +381,19 @@ impl Bench {
         self.process = Some(Process { plan, _tasks: tasks });
     }
 
-    /// Kills the process.
+    /// Kills the process, and one that may still run beside it.
     pub(crate) fn kill(&mut self) {
         self.process = None;
+        self.elder = None;
+    }
+
+    /// The process loses the lease and goes on as long as it may; the next one that is started runs beside it.
+    pub(crate) fn cut_off(&mut self) {
+        if let Some(process) = self.process.take() {
+            self.note("the process is cut off from its lease");
+            process.plan.cut_off.store(true, Ordering::SeqCst);
+            self.elder = Some(process);
+        }
     }
 
     /// Whether the process still runs.

@@ -62,6 +62,16 @@ impl Invariants {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).broken.clone()
     }
 
+    /// Something else is broken.
+    pub(crate) fn break_with(&self, what: &str) {
+        let text = format!("{}: {what}", self.clock.now());
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .broken
+            .push(text);
+    }
+
     /// What keys said of themselves since this was asked last.
     pub(crate) fn said(&self) -> Vec<String> {
         std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).trace)

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use appkeys::{
@@ -81,6 +84,7 @@ pub(crate) struct Server {
     profile: Profile,
     clients: Mutex<BTreeMap<String, Stored>>,
     counter: Mutex<u32>,
+    down: AtomicBool,
 }
 
 impl Server {
@@ -89,7 +93,13 @@ impl Server {
             profile,
             clients: Mutex::default(),
             counter: Mutex::default(),
+            down: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it gives no answer to anybody.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
     }
 
     /// The ids of all clients.
@@ -281,6 +291,9 @@ impl Driver {
     ) -> Result<T, Error> {
         let server = self.server.clone();
         let lost = || Error::new(Category::Unreachable, "no answer");
+        if server.down.load(Ordering::SeqCst) {
+            return Err(lost());
+        }
         match self.plan.decide_call(what, writes) {
             Fault::Pass => call(&server),
             Fault::Refuse(401) => Err(Error::new(Category::CredentialsRejected, "401")),

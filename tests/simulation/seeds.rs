@@ -32,7 +32,7 @@ async fn life(seed: u64) -> Result<(), String> {
     for round in 0..rng.random_range(3..8) {
         let key = KEYS[rng.random_range(0..KEYS.len())];
         let trigger = format!("round-{round}");
-        match rng.random_range(0..8) {
+        match rng.random_range(0..9) {
             0 => bench.put_key(key, &json!({"rotation": {"overlap": "1m", "trigger": trigger}})),
             1 => bench.put_key(
                 key,
@@ -57,6 +57,7 @@ async fn life(seed: u64) -> Result<(), String> {
                 }
             }),
             6 => bench.api.drop_watches(),
+            7 => bench.cut_off(),
             _ => bench.kill(),
         }
         let time = Duration::from_secs(rng.random_range(1..90));

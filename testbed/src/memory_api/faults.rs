@@ -29,6 +29,9 @@ pub enum Fault {
 pub trait Faults: Send + Sync {
     /// What happens to this one.
     fn decide(&self, request: &RequestInfo) -> Fault;
+
+    /// This one arrives now, and its sender still waits for the answer.
+    fn arrives(&self, _request: &RequestInfo) {}
 }
 
 /// Nothing ever happens.

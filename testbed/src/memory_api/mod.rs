@@ -196,7 +196,10 @@ impl Service<Request<Body>> for MemoryService {
             let info = RequestInfo::read(&request)?;
             let body = request.into_body().collect().await?.to_bytes();
             match faults.decide(&info) {
-                Fault::Pass => Ok(api.answer(&info, &body)),
+                Fault::Pass => {
+                    faults.arrives(&info);
+                    Ok(api.answer(&info, &body))
+                }
                 Fault::Refuse(code) => Ok(json_answer(code, &refusal(code))),
                 Fault::LoseRequest => Err("connection reset".into()),
                 Fault::LoseAnswer => {
@@ -213,6 +216,7 @@ impl Service<Request<Body>> for MemoryService {
                 }
                 Fault::Delay(delay) => {
                     tokio::time::sleep(delay).await;
+                    faults.arrives(&info);
                     Ok(api.answer(&info, &body))
                 }
                 Fault::Hang => std::future::pending().await,
