@@ -229,7 +229,7 @@ impl Bench {
         let entropy = key_manager::entropy(seed);
         let simulated = [("first", first), ("second", second)].into_iter();
         let simulated = simulated.filter(|(_, profile)| *profile != Profile::Resident);
-        let servers = simulated.map(|(name, profile)| (name.to_owned(), Arc::new(Server::new(profile))));
+        let servers = simulated.map(|(name, profile)| (name.to_owned(), Arc::new(Server::new(name, profile))));
         let servers = Servers(servers.collect());
         let invariants = Arc::new(Invariants::new(clock.clone(), servers.clone()));
         let watch = invariants.clone();

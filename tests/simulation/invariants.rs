@@ -138,6 +138,10 @@ impl Invariants {
                 .iter()
                 .position(|seen| seen.client_id == client_id && seen.secret == value);
             if known.is_none() {
+                // What is published works: it was used before.
+                if self.servers.never_used(&client_id, &value) {
+                    broken.push(format!("{now}: a secret of key {key} is published that was never used"));
+                }
                 for seen in inner
                     .seen
                     .iter_mut()

@@ -1,7 +1,7 @@
 //! Key managers in memory, one for each profile of capabilities, with the same faults on the way as the API server's.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -81,18 +81,23 @@ struct Stored {
 
 /// A server; it outlives the processes.
 pub(crate) struct Server {
+    name: String,
     profile: Profile,
     clients: Mutex<BTreeMap<String, Stored>>,
     counter: Mutex<u32>,
+    /// Clients with the secrets that they were seen to authenticate with.
+    used: Mutex<BTreeSet<(String, String)>>,
     down: AtomicBool,
 }
 
 impl Server {
-    pub(crate) fn new(profile: Profile) -> Self {
+    pub(crate) fn new(name: &str, profile: Profile) -> Self {
         Self {
+            name: name.to_owned(),
             profile,
             clients: Mutex::default(),
             counter: Mutex::default(),
+            used: Mutex::default(),
             down: AtomicBool::new(false),
         }
     }
@@ -148,8 +153,8 @@ impl Server {
         let mut clients = self.clients();
         let (id, secret) = if self.given() {
             (
-                format!("given-{number}"),
-                SecretString::from(format!("secret-{number}")),
+                format!("given-{number}-at-{}", self.name),
+                SecretString::from(format!("secret-{number}-at-{}", self.name)),
             )
         } else {
             (client.id.clone(), secret.clone())
@@ -202,7 +207,7 @@ impl Server {
         };
         let two = matches!(self.profile, Profile::TwoSecrets | Profile::GivenAtRotation);
         let secret = if self.profile == Profile::GivenAtRotation {
-            format!("secret-{number}")
+            format!("secret-{number}-at-{}", self.name)
         } else {
             secret.to_owned()
         };
@@ -398,6 +403,7 @@ impl KeyManager for Driver {
             if !server.accepts(&id, &secret) {
                 return Ok(TokenAnswer::InvalidClient);
             }
+            server.used.lock().unwrap().insert((id.clone(), secret));
             Ok(TokenAnswer::Issued(Token {
                 value: format!("token-of-{id}").into(),
                 issued_at: now,
@@ -436,6 +442,14 @@ impl Servers {
     /// Whether a client authenticates anywhere with this secret.
     pub(crate) fn accept(&self, id: &str, secret: &str) -> bool {
         self.0.values().any(|server| server.accepts(id, secret))
+    }
+
+    /// Whether a client of one of them has this secret and never used it.
+    pub(crate) fn never_used(&self, id: &str, secret: &str) -> bool {
+        let credential = (id.to_owned(), secret.to_owned());
+        let knows = |server: &&Arc<Server>| server.accepts(id, secret);
+        let at = self.0.values().find(knows);
+        at.is_some_and(|server| !server.used.lock().unwrap().contains(&credential))
     }
 
     /// The ids of all clients.
