@@ -131,12 +131,8 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         leadership: leadership.clone(),
     };
     let build = || controller::Context::new(parts.clone());
-    let controllers = lead(&plain, &leadership, &metrics, request_timeout, build);
-    tokio::select! {
-        biased;
-        () = controllers => {}
-        () = shutdown.cancelled() => {}
-    }
+    let leading = lead(&plain, &leadership, &metrics, request_timeout, build, &shutdown);
+    Box::pin(leading).await;
     tracing::info!("stopping");
     lead_until.cancel();
     leader.await.context("stop leading")?;
@@ -159,23 +155,31 @@ fn readiness(store: Arc<RecordStore>) -> admin::Ready {
     })
 }
 
-/// Works while this process leads, again and again.
+/// Works while this process leads, again and again, until `shutdown`.
 async fn lead(
     client: &Client,
     leadership: &Leadership,
     metrics: &Metrics,
     request_timeout: Duration,
     build: impl Fn() -> controller::Context,
+    shutdown: &CancellationToken,
 ) {
-    loop {
-        crds_served(client).await;
-        let claim = leadership.acquired().await;
-        metrics.leader.set(1);
-        tracing::info!(epoch = claim.epoch, "leading");
-        claim.settled(request_timeout).await;
+    while !shutdown.is_cancelled() {
+        let begin = async {
+            crds_served(client).await;
+            let claim = leadership.acquired().await;
+            metrics.leader.set(1);
+            tracing::info!(epoch = claim.epoch, "leading");
+            claim.settled(request_timeout).await;
+        };
         tokio::select! {
             biased;
-            () = controller::run(Arc::new(build())) => {}
+            () = shutdown.cancelled() => return,
+            () = begin => {}
+        }
+        tokio::select! {
+            biased;
+            () = controller::run(Arc::new(build()), shutdown.clone()) => {}
             () = leadership.lost() => tracing::warn!("not leading any more"),
         }
         metrics.leader.set(0);

@@ -26,11 +26,13 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::SignedDuration;
 use kube::{Client, runtime::events::Recorder};
-use tokio::{sync::watch as channel, task::JoinSet};
+use tokio::{sync::watch as channel, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::{api::KeyManagerKind, clock::Clock, entropy::Entropy, key_manager::Drivers, leader::Leadership};
 use queue::{Cause, Item, Name, Queue};
@@ -175,20 +177,25 @@ impl Context {
     }
 }
 
-/// Watches and works until it is dropped.
-pub async fn run(ctx: Arc<Context>) {
+/// How long passes that are under way may take to come to their end when the process is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Watches and works until `stop`; then the passes that are under way come to their end, so that no answer of a key manager
+/// is lost.
+pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     tokio::select! {
         biased;
         () = watch::run(ctx.clone()) => {}
-        () = work(ctx.clone()) => {}
+        () = work(ctx.clone(), stop) => {}
     }
 }
 
-async fn work(ctx: Arc<Context>) {
+async fn work(ctx: Arc<Context>, stop: CancellationToken) {
     let mut tasks = JoinSet::new();
     loop {
         let item = tokio::select! {
             biased;
+            () = stop.cancelled() => break,
             item = ctx.queue.next() => item,
             Some(_) = tasks.join_next() => continue,
         };
@@ -197,6 +204,10 @@ async fn work(ctx: Arc<Context>) {
             Box::pin(one(&ctx, &item)).await;
             ctx.queue.done(&item);
         });
+    }
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    if timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("passes are cut off that did not come to their end in time");
     }
 }
 

@@ -92,6 +92,8 @@ pub type TokenHints = BTreeMap<String, TokenHint>;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenHint {
+    /// When it was issued.
+    pub issued_at: Timestamp,
     /// Its end.
     pub expires_at: Timestamp,
     /// When it is renewed.
@@ -260,6 +262,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let token = TokenHint {
+            issued_at: now,
             expires_at: now,
             renew_at: now,
             scopes: vec!["a".into()],

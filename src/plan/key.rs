@@ -35,8 +35,10 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
         SecretView::Foreign(whose) => return not_ready("SecretConflict", whose.clone()),
         SecretView::Absent | SecretView::Ours(_) => {}
     }
-    if let SecretView::Foreign(whose) = &o.tokens {
-        return not_ready("SecretConflict", whose.clone());
+    match &o.tokens {
+        SecretView::ForeignCluster(id) => return not_ready("ForeignCluster", foreign_cluster(o, id)),
+        SecretView::Foreign(whose) => return not_ready("SecretConflict", whose.clone()),
+        SecretView::Absent | SecretView::Ours(_) => {}
     }
     if o.application.is_none() {
         let name = &o.spec().application_ref.name;

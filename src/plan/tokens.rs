@@ -77,11 +77,12 @@ pub fn says(o: &Observed) -> Vec<Say> {
         let text = format!("the credential works, but the key manager refuses access token {name} ({word})");
         says.push(Say::no("TokensIssued", "TokenRefused", text));
     }
-    let short = o.hand.tokens.iter().find(|(_, token)| token.life() < SHORT_LIFE);
+    let life = |token: &TokenHint| token.expires_at.duration_since(token.issued_at);
+    let short = o.token_hints().iter().find(|(_, token)| life(token) < SHORT_LIFE);
     if let Some((name, token)) = short {
         let text = format!(
             "access token {name} lives {} seconds: too short to rely on its renewal",
-            token.life().as_secs()
+            life(token).as_secs()
         );
         says.push(Say::yes("ShortTokens", "ShortLife", text));
     }
@@ -140,6 +141,7 @@ fn hint(o: &Observed, token: &AccessTokenSpec, fresh: &Token) -> TokenHint {
         .or(o.secret.ours().map(|p| p.hints.client_id.as_str()))
         .unwrap_or_default();
     TokenHint {
+        issued_at: whole_second(fresh.issued_at),
         expires_at: whole_second(fresh.expires_at),
         renew_at: rotation::renew_at(&o.key, token, fresh.issued_at, fresh.expires_at),
         scopes: fresh.scopes.clone(),

@@ -215,6 +215,7 @@ pub(crate) struct Bench {
 /// A running operator.
 struct Process {
     plan: Arc<Plan>,
+    stop: CancellationToken,
     _tasks: JoinSet<()>,
 }
 
@@ -342,6 +343,8 @@ impl Bench {
             deletion_deadline: SignedDuration::from_hours(1),
         };
         let (clock, entropy, dying) = (self.clock.clone(), self.entropy.clone(), plan.dying.clone());
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let controllers = async {
@@ -358,7 +361,7 @@ impl Bench {
                 let ctx = Arc::new(Context::new(parts));
                 tokio::select! {
                     biased;
-                    () = controller::run(ctx) => {}
+                    () = controller::run(ctx, stopping) => {}
                     () = leadership.lost() => {}
                 }
             };
@@ -378,13 +381,25 @@ impl Bench {
             }
             dying.cancel();
         });
-        self.process = Some(Process { plan, _tasks: tasks });
+        self.process = Some(Process {
+            plan,
+            stop,
+            _tasks: tasks,
+        });
     }
 
     /// Kills the process, and one that may still run beside it.
     pub(crate) fn kill(&mut self) {
         self.process = None;
         self.elder = None;
+    }
+
+    /// Tells the process to stop in order.
+    pub(crate) fn stop(&self) {
+        self.note("the process is told to stop");
+        if let Some(process) = &self.process {
+            process.stop.cancel();
+        }
     }
 
     /// The process loses the lease and goes on as long as it may; the next one that is started runs beside it.

@@ -7,5 +7,6 @@ mod key_manager; // key managers of every profile
 mod invariants; // what must hold after each write, whatever happened
 
 mod crashes; // one fault at every single write of every story
+mod shutdown; // a process that is told to stop
 mod tombstones; // a key that goes although its key manager gives no answer
 mod seeds; // many faults at random
