@@ -12,6 +12,7 @@ pub mod cli;
 pub mod operator;
 pub mod leader;
 pub mod guard;
+pub mod api_requests;
 pub mod admin;
 pub mod metrics;
 pub mod telemetry;

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::{
     admin, api,
+    api_requests::CountRequests,
     clock::Clock,
     controller::{self, Settings},
     entropy::Entropy,
@@ -53,11 +54,11 @@ pub struct OperatorConfig {
 pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let request_timeout = (config.lease_duration / 5).max(Duration::from_secs(1));
     let leadership = Leadership::default();
-    let plain = client(kube.clone(), None)?;
-    let guarded = client(kube, Some(WriteGuard(leadership.clone())))?;
+    let metrics = Arc::new(Metrics::default());
+    let plain = client(kube.clone(), &metrics, None)?;
+    let guarded = client(kube, &metrics, Some(WriteGuard(leadership.clone())))?;
     let clock = Clock::system();
     let entropy = Entropy::system();
-    let metrics = Arc::new(Metrics::default());
     let cluster_id = match &config.cluster_id {
         Some(id) => id.clone(),
         None => uid_of_kube_system(&plain).await?,
@@ -129,6 +130,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         entropy,
         drivers,
         leadership: leadership.clone(),
+        metrics: metrics.clone(),
     };
     let build = || controller::Context::new(parts.clone());
     let leading = lead(&plain, &leadership, &metrics, request_timeout, build, &shutdown);
@@ -186,11 +188,12 @@ async fn lead(
     }
 }
 
-fn client(config: Config, guard: Option<WriteGuard>) -> anyhow::Result<Client> {
+fn client(config: Config, metrics: &Arc<Metrics>, guard: Option<WriteGuard>) -> anyhow::Result<Client> {
     // The work queue tries again; a retry below it would hide a call from the lease and from the counts.
     let mut config = config;
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).context("build the Kubernetes client")?;
+    let builder = builder.with_layer(&CountRequests(metrics.clone()));
     Ok(match guard {
         Some(guard) => builder.with_layer(&guard).build(),
         None => builder.build(),

@@ -161,7 +161,12 @@ fn entry(
             .as_ref()
             .map(|opened| opened.driver.clone())
             .map_err(Clone::clone),
-        gate: Arc::new(Gate::new(limits, ctx.clock.clone(), ctx.leadership.clone())),
+        gate: Arc::new(Gate::new(
+            limits,
+            ctx.clock.clone(),
+            ctx.leadership.clone(),
+            ctx.metrics.clone(),
+        )),
         in_flight: in_flight.unwrap_or(IN_FLIGHT),
         access: vec![],
         default: false,

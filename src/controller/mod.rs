@@ -34,7 +34,14 @@ use kube::{Client, runtime::events::Recorder};
 use tokio::{sync::watch as channel, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::KeyManagerKind, clock::Clock, entropy::Entropy, key_manager::Drivers, leader::Leadership};
+use crate::{
+    api::KeyManagerKind,
+    clock::Clock,
+    entropy::Entropy,
+    key_manager::Drivers,
+    leader::Leadership,
+    metrics::{Metrics, Snapshot},
+};
 use queue::{Cause, Item, Name, Queue};
 use world::World;
 
@@ -64,6 +71,8 @@ pub struct Parts {
     pub drivers: Arc<dyn Drivers>,
     /// Whether this process may change anything.
     pub leadership: Leadership,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for Parts {
@@ -88,6 +97,8 @@ pub struct Context {
     pub drivers: Arc<dyn Drivers>,
     /// Whether this process may change anything.
     pub leadership: Leadership,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// What is remembered.
     pub world: World,
     /// What is to be done.
@@ -98,6 +109,8 @@ pub struct Context {
     pub looked_at: channel::Sender<BTreeSet<Item>>,
     /// Whether all keys that were there at the start are known: before that nothing is taken to have no keys.
     pub keys_synced: AtomicBool,
+    /// Whether all that was there at the start is in the queue, or was.
+    all_asked_for: AtomicBool,
     failures: Mutex<BTreeMap<Item, u32>>,
 }
 
@@ -120,10 +133,12 @@ impl Context {
             entropy: parts.entropy,
             drivers: parts.drivers,
             leadership: parts.leadership,
+            metrics: parts.metrics,
             world: World::default(),
             queue: Queue::default(),
             looked_at: channel::Sender::new(BTreeSet::new()),
             keys_synced: AtomicBool::new(false),
+            all_asked_for: AtomicBool::new(false),
             failures: Mutex::default(),
         }
     }
@@ -174,6 +189,17 @@ impl Context {
         for item in applications.into_iter().chain(managers) {
             self.add(item, Cause::Time);
         }
+        self.all_asked_for.store(true, Ordering::SeqCst);
+    }
+
+    /// What metrics say of now.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            // Before the depth: what was asked for is in it.
+            synced: self.all_asked_for.load(Ordering::SeqCst),
+            queue_depth: self.queue.depth(),
+            released_secrets: self.world.lock().released_secrets(),
+        }
     }
 }
 
@@ -183,6 +209,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Watches and works until `stop`; then the passes that are under way come to their end, so that no answer of a key manager
 /// is lost.
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
+    let seen = Arc::downgrade(&ctx);
+    ctx.metrics.look_with(move || seen.upgrade().map(|ctx| ctx.snapshot()));
     tokio::select! {
         biased;
         () = watch::run(ctx.clone()) => {}

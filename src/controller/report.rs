@@ -70,6 +70,7 @@ pub async fn orphan(ctx: &Context, o: &Observed, at: &KeyManagerRef, id: &str) -
     } else {
         key_manager(at, &name.namespace)
     };
+    ctx.metrics.possible_orphans.inc();
     // Each orphan has an event of its own, so a recorder that remembers none before it.
     let recorder = Recorder::new(ctx.client.clone(), reporter());
     recorder

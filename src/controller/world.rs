@@ -238,6 +238,21 @@ impl Inner {
                 .any(|key| hints::label_value(&key.name) == label)
     }
 
+    /// How many Secrets of ours have no key.
+    pub fn released_secrets(&self) -> usize {
+        let labels: BTreeSet<_> = {
+            // The few keys whose label differs from their name.
+            let long = self.keys.keys().filter(|key| hints::label_value(&key.name) != key.name);
+            long.map(|key| Name::new(&key.namespace, hints::label_value(&key.name)))
+                .collect()
+        };
+        let has_key = |name: &Name, meta: &SecretMeta| {
+            let key = Name::new(&name.namespace, &meta.key);
+            self.keys.contains_key(&key) || labels.contains(&key)
+        };
+        self.secrets.iter().filter(|(name, meta)| !has_key(name, meta)).count()
+    }
+
     /// All keys.
     pub fn keys(&self) -> impl Iterator<Item = &Name> {
         self.keys.keys()

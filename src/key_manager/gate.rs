@@ -17,7 +17,7 @@ use super::{
     Answer, Capabilities, Category, Changed, Client, Endpoints, Error, KeyManager, Mark, NewSecret, Properties,
     Registered, SecretAdded, TokenAnswer, TokenRequest, circuit::Circuit,
 };
-use crate::{api::Limits, clock::Clock, controller::queue::Name, leader::Leadership};
+use crate::{api::Limits, clock::Clock, controller::queue::Name, leader::Leadership, metrics::Metrics};
 
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(30);
@@ -29,6 +29,7 @@ pub struct Gate {
     waiting: Mutex<BTreeSet<Name>>,
     clock: Clock,
     leadership: Leadership,
+    metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -41,7 +42,7 @@ impl std::fmt::Debug for Gate {
 
 impl Gate {
     /// A gate with these limits; without `requestsPerSecond` calls are not counted.
-    pub fn new(limits: Option<&Limits>, clock: Clock, leadership: Leadership) -> Self {
+    pub fn new(limits: Option<&Limits>, clock: Clock, leadership: Leadership, metrics: Arc<Metrics>) -> Self {
         let positive = |value: i32| u32::try_from(value).ok().and_then(NonZeroU32::new);
         let budget = limits.and_then(|limits| {
             let rate = limits.requests_per_second.and_then(positive)?;
@@ -54,6 +55,7 @@ impl Gate {
             waiting: Mutex::default(),
             clock,
             leadership,
+            metrics,
         }
     }
 
@@ -86,13 +88,18 @@ impl Gate {
         SignedDuration::try_from(at.saturating_duration_since(Instant::now())).ok()
     }
 
-    async fn call<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
-        self.call_within(CALL, call).await
+    async fn call<T>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.call_within(CALL, verb, call).await
     }
 
     async fn call_within<T>(
         &self,
         limit: Duration,
+        verb: &'static str,
         call: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
         self.circuit().enter(Instant::now())?;
@@ -101,12 +108,15 @@ impl Gate {
         }
         let Ok(result) = self.leadership.bounded(timeout(limit, call)).await else {
             self.circuit().given_up();
+            self.metrics.key_manager_call(verb, "NotLeading");
             return Err(Error::new(Category::Unreachable, "this process does not lead any more"));
         };
         let result = result.unwrap_or_else(|_| {
             let text = format!("no answer within {} seconds", limit.as_secs());
             Err(Error::new(Category::Unreachable, text))
         });
+        let outcome = result.as_ref().map_or_else(Error::reason, |_| "Ok");
+        self.metrics.key_manager_call(verb, outcome);
         match &result {
             Ok(_) => self.circuit().answered(),
             Err(error) => {
@@ -175,35 +185,35 @@ impl KeyManager for Gated {
             CALL
         };
         let call = self.driver.register(client, properties, secret, attempt);
-        self.gate.call_within(limit, call).await
+        self.gate.call_within(limit, "register", call).await
     }
 
     async fn find(&self, mark: &Mark, attempt: &str) -> Result<Option<Answer>, Error> {
-        self.gate.call(self.driver.find(mark, attempt)).await
+        self.gate.call("find", self.driver.find(mark, attempt)).await
     }
 
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
-        self.gate.call(self.driver.update(client, properties)).await
+        self.gate.call("update", self.driver.update(client, properties)).await
     }
 
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
-        self.gate.call(self.driver.add_secret(client, new)).await
+        self.gate.call("add_secret", self.driver.add_secret(client, new)).await
     }
 
     async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error> {
-        self.gate.call(self.driver.read_secret(client)).await
+        self.gate.call("read_secret", self.driver.read_secret(client)).await
     }
 
     async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error> {
-        self.gate.call(self.driver.retire(client, current, end)).await
+        self.gate.call("retire", self.driver.retire(client, current, end)).await
     }
 
     async fn delete(&self, client: &Client) -> Result<Changed, Error> {
-        self.gate.call(self.driver.delete(client)).await
+        self.gate.call("delete", self.driver.delete(client)).await
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
-        self.gate.call(self.driver.token(request)).await
+        self.gate.call("token", self.driver.token(request)).await
     }
 
     fn settles(&self) -> SignedDuration {

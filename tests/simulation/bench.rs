@@ -20,6 +20,7 @@ use appkeys::{
         ResidentKeyManagers, http::Issuers, revocations::Revocations, server::CurrentCertificate, store::RecordStore,
     },
     leader::{self, LeaderConfig, Leadership},
+    metrics::Metrics,
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -357,6 +358,7 @@ impl Bench {
                     entropy,
                     drivers,
                     leadership: leadership.clone(),
+                    metrics: Arc::new(Metrics::default()),
                 };
                 let ctx = Arc::new(Context::new(parts));
                 tokio::select! {
