@@ -1,13 +1,17 @@
 //! One pass over an `Application`: it is ready when it is there; its deletion waits for its keys.
 
-use std::sync::atomic::Ordering;
-
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
 };
 
-use super::{Context, execute::Failure, key::Again, queue::Name, report};
+use super::{
+    Context,
+    execute::Failure,
+    key::Again,
+    queue::{Item, Name},
+    report,
+};
 use crate::api::{
     Application, ApplicationStatus, FIELD_MANAGER, FINALIZER,
     conditions::{self, Say},
@@ -26,14 +30,19 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
 
 async fn pass(ctx: &Context, name: &Name) -> Result<(), Failure> {
     let api = Api::<Application>::namespaced(ctx.client.clone(), &name.namespace);
-    let Some(application) = api.get_opt(&name.name).await? else {
-        return Ok(());
+    let fresh = ctx.world.lock().fresh_applications.remove(name);
+    let application = match fresh {
+        Some(fresh) => *fresh,
+        None => match api.get_opt(&name.name).await? {
+            Some(application) => application,
+            None => return Ok(()),
+        },
     };
     let keys = ctx.world.lock().keys_of_application(name);
     let deleting = application.metadata.deletion_timestamp.is_some();
     let ours = application.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     if deleting && keys.is_empty() {
-        if !ctx.keys_synced.load(Ordering::SeqCst) {
+        if ctx.waits_for_keys(Item::Application(name.clone())) {
             return Ok(());
         }
         return if ours {

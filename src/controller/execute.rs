@@ -142,8 +142,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             replaces,
             tokens,
         } => {
-            let namespace = seen.o.namespace().to_owned();
-            let written = secrets::write(&ctx.client, &namespace, &rendered, replaces.as_deref()).await?;
+            let written = write_secret(ctx, seen, &rendered, replaces.as_deref()).await?;
             published(ctx, seen, &rendered.name, written, tokens).await
         }
         Step::Retire { client, current, end } => {
@@ -367,7 +366,7 @@ async fn patch_metadata(
         ..PatchParams::default()
     };
     match api.patch(&key.name_any(), &params, &Patch::<()>::Json(patch)).await {
-        Ok(key) => seen.o.key = key,
+        Ok(key) => wrote(ctx, seen, key),
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_invalid() => return Err(Failure::Changed),
         Err(error) => return Err(error.into()),
     }
@@ -410,9 +409,31 @@ async fn fence(ctx: &Context, seen: &mut Seen, published: &crate::plan::observed
         annotations: hints.write(),
         entries: published.entries.clone(),
     };
-    let written = secrets::write(&ctx.client, seen.o.namespace(), &rendered, Some(published)).await?;
+    let written = write_secret(ctx, seen, &rendered, Some(published)).await?;
     seen.o.hand.fenced = matches!(written, Written::Done(_));
     self::published(ctx, seen, &published.name, written, false).await
+}
+
+/// Writes a Secret of the key. Its own event brings nothing new, also where that comes before the answer.
+async fn write_secret(
+    ctx: &Context,
+    seen: &Seen,
+    rendered: &secret::Rendered,
+    replaces: Option<&crate::plan::observed::Published>,
+) -> Result<Written, Failure> {
+    let key = Name::new(seen.o.namespace(), seen.o.name());
+    let name = Name::new(&key.namespace, &rendered.name);
+    ctx.world.lock().begin_write(&name);
+    let written = secrets::write(&ctx.client, &key.namespace, rendered, replaces).await;
+    let meta = match &written {
+        Ok(Written::Done(published)) => Some(secrets::meta(published)),
+        _ => None,
+    };
+    let changed = ctx.world.lock().end_write(&name, meta.as_ref());
+    if changed {
+        ctx.add(Item::Key(key), Cause::Change);
+    }
+    Ok(written?)
 }
 
 /// Puts what a write of a Secret changed where the plan and the cache see it; after a conflict what is there now.
@@ -646,8 +667,16 @@ async fn delete_former(ctx: &Context, seen: &mut Seen, former: &str) -> Result<(
         annotations: hints.write(),
         entries: ours.entries.clone(),
     };
-    let written = secrets::write(&ctx.client, &key.namespace, &rendered, Some(&ours)).await?;
+    let written = write_secret(ctx, seen, &rendered, Some(&ours)).await?;
     published(ctx, seen, &ours.name, written, false).await
+}
+
+/// The key as a write left it.
+fn wrote(ctx: &Context, seen: &mut Seen, mut key: ApplicationKey) {
+    key.metadata.managed_fields = None;
+    let name = Name::new(seen.o.namespace(), seen.o.name());
+    ctx.world.lock().wrote_key(&name, &key);
+    seen.o.key = key;
 }
 
 /// Writes status where it differs, guarded by the key's resource version.
@@ -669,13 +698,7 @@ pub async fn write_status(
     };
     match api.replace_status(&key.name_any(), &params, &key).await {
         Ok(key) => {
-            // Its event brings nothing new.
-            let written = key.resource_version().unwrap_or_default();
-            ctx.world
-                .lock()
-                .written
-                .insert(Name::new(seen.o.namespace(), seen.o.name()), written);
-            seen.o.key = key;
+            wrote(ctx, seen, key);
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.is_conflict() => Err(Failure::Changed),

@@ -278,8 +278,16 @@ pub fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
     if key.metadata.deletion_timestamp.is_some() {
         world.deleting.entry(name.clone()).or_default();
     }
-    if world.key(&name) != Some(&summary) {
-        world.put_key(&name, summary);
+    if world.key(&name) == Some(&summary) {
+        return;
+    }
+    let application = Name::new(&name.namespace, &summary.application);
+    let first = !world.has_keys(&application);
+    world.put_key(&name, summary);
+    drop(world);
+    if first {
+        // It is held from now on.
+        ctx.add(Item::Application(application), super::queue::Cause::Change);
     }
 }
 

@@ -1,9 +1,6 @@
 //! One pass over a key manager: open its driver, say what was found; its deletion waits for its keys.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -241,7 +238,7 @@ where
     let deleting = object.meta().deletion_timestamp.is_some();
     let ours = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     if deleting && keys.is_empty() {
-        if !ctx.keys_synced.load(Ordering::SeqCst) {
+        if ctx.waits_for_keys(Item::KeyManager(kind, name.clone())) {
             return Ok(());
         }
         return if ours {

@@ -165,6 +165,16 @@ impl Context {
             .collect()
     }
 
+    /// Whether it is not known yet which keys there are; `item` is looked at again when it is.
+    pub fn waits_for_keys(&self, item: Item) -> bool {
+        let mut world = self.world.lock();
+        let waits = !self.keys_synced.load(Ordering::SeqCst);
+        if waits {
+            world.wait_for_keys.insert(item);
+        }
+        waits
+    }
+
     /// The key managers that wait to be looked at.
     fn queue_of_key_managers(&self) -> Vec<Item> {
         self.queue
@@ -176,17 +186,11 @@ impl Context {
 
     /// Whatever waits for keys to go is looked at once all keys are known.
     fn after_keys_synced(&self) {
+        let mut world = self.world.lock();
         self.keys_synced.store(true, Ordering::SeqCst);
-        let world = self.world.lock();
-        let applications: Vec<_> = world.applications.keys().cloned().map(Item::Application).collect();
-        let managers: Vec<_> = world
-            .key_managers
-            .keys()
-            .cloned()
-            .map(|(kind, name)| Item::KeyManager(kind, name))
-            .collect();
+        let waiting = std::mem::take(&mut world.wait_for_keys);
         drop(world);
-        for item in applications.into_iter().chain(managers) {
+        for item in waiting {
             self.add(item, Cause::Time);
         }
         self.all_asked_for.store(true, Ordering::SeqCst);

@@ -195,6 +195,7 @@ async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         let keys = {
             let mut world = ctx.world.lock();
             let before = world.applications.insert(name.clone(), view.clone());
+            world.fresh_applications.insert(name.clone(), Box::new(application));
             let changed = before.as_ref() != Some(&view);
             changed.then(|| world.keys_of_application(&name))
         };
@@ -206,6 +207,7 @@ async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
     let delete = |name: Name| {
         let mut world = ctx.world.lock();
         world.applications.remove(&name);
+        world.fresh_applications.remove(&name);
         let keys = world.keys_of_application(&name);
         drop(world);
         for key in keys {
@@ -291,6 +293,9 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
             key,
         };
         let mut world = ctx.world.lock();
+        if world.left_to_writer(&name, &meta) {
+            return;
+        }
         let known = world.secrets.get(&name).map(|known| known.resource_version.clone());
         if known.as_ref() == Some(&meta.resource_version) {
             return;
@@ -331,12 +336,7 @@ async fn watch_keys(ctx: &Arc<Context>) {
         let name = name(&key);
         super::key::remember(ctx, &key, None);
         let mut world = ctx.world.lock();
-        let ours = world
-            .written
-            .get(&name)
-            .is_some_and(|written| Some(written) == key.metadata.resource_version.as_ref());
-        if ours {
-            world.written.remove(&name);
+        if world.own_event(&name, key.metadata.resource_version.as_deref().unwrap_or_default()) {
             return;
         }
         world.fresh.insert(name.clone(), Arc::new(key));

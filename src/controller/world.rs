@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::queue::{Item, Lane, Name};
 use crate::{
-    api::{AccessRule, ApplicationKey, KeyManagerKind, KeyManagerRef, conditions::Say},
+    api::{AccessRule, Application, ApplicationKey, KeyManagerKind, KeyManagerRef, conditions::Say},
     key_manager::{KeyManager, gate::Gate},
     plan::{
         hints,
@@ -118,12 +118,18 @@ pub struct Inner {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Secrets of ours, by their own name.
     pub secrets: BTreeMap<Name, SecretMeta>,
+    /// Secrets that a pass writes just now, with what an event said of them meanwhile.
+    being_written: BTreeMap<Name, Option<SecretMeta>>,
     /// State Secrets in the operator's namespace.
     pub states: BTreeSet<String>,
     /// Keys, gone or made anew, of whose name there is a tombstone.
     pub tombstones: BTreeSet<Name>,
     /// Keys as an event brought them, until a pass takes them.
     pub fresh: BTreeMap<Name, Arc<ApplicationKey>>,
+    /// Applications as an event brought them, until a pass takes them.
+    pub fresh_applications: BTreeMap<Name, Box<Application>>,
+    /// What cannot go on before all keys are known.
+    pub wait_for_keys: BTreeSet<Item>,
     /// Resource versions of keys that this process wrote and whose events are still to come.
     pub written: BTreeMap<Name, String>,
     /// Keys whose last pass had a write at the API server without an answer.
@@ -253,9 +259,61 @@ impl Inner {
         self.secrets.iter().filter(|(name, meta)| !has_key(name, meta)).count()
     }
 
+    /// Remembers that this process wrote a key, guarded by what it had read: no event up to this one brings anything new, and
+    /// what an earlier event brought is out of date.
+    pub fn wrote_key(&mut self, name: &Name, key: &ApplicationKey) {
+        let version = key.metadata.resource_version.clone().unwrap_or_default();
+        if let Some(fresh) = self.fresh.get_mut(name)
+            && !is_newer(fresh.metadata.resource_version.as_deref().unwrap_or_default(), &version)
+        {
+            *fresh = Arc::new(key.clone());
+        }
+        self.written.insert(name.clone(), version);
+    }
+
+    /// A pass begins to write a Secret: its event may come before the answer does.
+    pub fn begin_write(&mut self, secret: &Name) {
+        self.being_written.insert(secret.clone(), None);
+    }
+
+    /// The write has ended; `written` is what it made. Whether somebody else changed the Secret meanwhile.
+    pub fn end_write(&mut self, secret: &Name, written: Option<&SecretMeta>) -> bool {
+        let said = self.being_written.remove(secret).flatten();
+        let same = |said: &SecretMeta| written.map(|written| &written.resource_version) == Some(&said.resource_version);
+        let Some(said) = said.filter(|said| !same(said)) else {
+            return false;
+        };
+        self.put_secret(secret.clone(), said);
+        true
+    }
+
+    /// Whether an event of a Secret is left to the pass that writes it.
+    pub fn left_to_writer(&mut self, secret: &Name, meta: &SecretMeta) -> bool {
+        let said = self.being_written.get_mut(secret);
+        said.map(|said| *said = Some(meta.clone())).is_some()
+    }
+
+    /// Whether an event with this resource version only brings what this process wrote itself.
+    pub fn own_event(&mut self, name: &Name, version: &str) -> bool {
+        let Some(written) = self.written.get(name) else {
+            return false;
+        };
+        if is_newer(written, version) {
+            return true;
+        }
+        let own = written == version;
+        self.written.remove(name);
+        own
+    }
+
     /// All keys.
     pub fn keys(&self) -> impl Iterator<Item = &Name> {
         self.keys.keys()
+    }
+
+    /// Whether an Application has keys.
+    pub fn has_keys(&self, application: &Name) -> bool {
+        self.by_application.contains_key(application)
     }
 
     /// The keys of an Application.

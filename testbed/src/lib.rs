@@ -5,6 +5,7 @@ pub mod binaries;
 pub mod process;
 pub mod control_plane;
 pub mod operator;
+pub mod counts;
 pub mod foreign_client;
 pub mod memory_api;
 

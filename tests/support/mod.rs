@@ -17,6 +17,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use testbed::{
     control_plane::ControlPlane,
+    counts::Scrape,
     operator::{self, Ports},
     process::Server,
 };
@@ -171,6 +172,12 @@ impl Cluster {
             ));
         }
         said
+    }
+
+    /// The operator's metrics; none while it does not answer.
+    pub(crate) async fn scrape(&self) -> Scrape {
+        let url = format!("http://127.0.0.1:{}/metrics", self.ports.admin);
+        Scrape::of(&url).await.unwrap_or_default()
     }
 
     /// Kills the operator.
