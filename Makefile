@@ -37,4 +37,4 @@ check: ## The inner loop, in seconds: format, lint, unit tests
 
 .PHONY: crds
 crds: ## Write the custom resource definitions into crds/
-	cargo run --locked --quiet -- crds --write crds
+	cargo run --locked --quiet --bin appkeys -- crds --write crds

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::{RESOURCE, SCOPE};
+
 /// A grant type of OAuth 2.0 that a client may use (RFC 6749, RFC 8628, RFC 8693).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, strum::Display,
@@ -28,19 +30,20 @@ pub struct AccessRule {
 
     /// Scopes that clients may have. They match exactly.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 256)))]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 256), regex(pattern = SCOPE)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
 
     /// Resources (RFC 8707) that access tokens may be asked for. They match exactly.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 2048)))]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 2048), regex(pattern = RESOURCE)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub resources: Vec<String>,
 
     /// Grant types that clients may use. Absent: ClientCredentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub grant_types: Option<Vec<GrantType>>,
 
     /// Beginning that a chosen client id must have. Absent: no client id may be chosen; the operator derives it.

@@ -7,7 +7,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, GrantType, key_manager::KeyManagerRef};
+use super::{
+    Duration, GrantType,
+    key_manager::KeyManagerRef,
+    schema::{RESOURCE, SCOPE, SUBDOMAIN, bounded, without_default},
+};
 
 /// The environment that a credential is for.
 #[derive(
@@ -69,7 +73,7 @@ pub enum RotationStrategy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ApplicationRef {
     /// The name of an Application in the same namespace.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
 }
 
@@ -82,16 +86,16 @@ pub struct AccessTokenSpec {
     pub name: String,
     /// Scopes of the token. Absent: those that the key manager gives by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256), regex(pattern = SCOPE)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
-    /// The resource (RFC 8707) that the token is for. Absent: the key manager's default audience.
+    /// The resource (RFC 8707) that the token is for, an absolute URI without fragment. Absent: the key manager's default audience.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048))]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = RESOURCE))]
     pub resource: Option<String>,
     /// How long before its end the token is renewed. Absent: at two thirds of its life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = ("duration(self) >= duration('10s')", "must be at least 10s"))]
+    #[x_kube(validation = ("duration(self) >= duration('10s') && duration(self) <= duration('8760h')", "must be between 10s and 8760h (a year)"))]
     pub renew_before: Option<Duration>,
 }
 
@@ -101,11 +105,11 @@ pub struct AccessTokenSpec {
 pub struct RotationSpec {
     /// Time from one secret to the next. Absent: never by time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = ("duration(self) >= duration('5m')", "must be at least 5m"))]
+    #[x_kube(validation = ("duration(self) >= duration('5m') && duration(self) <= duration('87600h')", "must be between 5m and 87600h (ten years)"))]
     pub interval: Option<Duration>,
     /// How long the old secret goes on working after the new one is in the Secret. Default 24h. Less than two minutes is less than some nodes need to show the new Secret to their Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = ("duration(self) >= duration('1s')", "must be at least 1s"))]
+    #[x_kube(validation = ("duration(self) >= duration('1s') && duration(self) <= duration('87600h')", "must be between 1s and 87600h (ten years)"))]
     pub overlap: Option<Duration>,
     /// Overlap (default), ReplaceClient (a new client id) or InPlace (a short cut).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,15 +159,31 @@ pub enum SecretPreset {
     Env,
 }
 
+/// The entries that can be renamed: all that a credential has, but for those of a preset or a type.
+const ENTRIES: [&str; 10] = [
+    "client-id",
+    "client-secret",
+    "issuer-uri",
+    "token-uri",
+    "jwks-uri",
+    "authorization-uri",
+    "introspection-uri",
+    "revocation-uri",
+    "scopes",
+    "ca.crt",
+];
+
 /// One entry under another name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
-    /// The entry: `client-id`, `client-secret`, `issuer-uri`, `token-uri`, `jwks-uri`, `introspection-uri`, `revocation-uri`, `scopes` or `ca.crt`.
-    #[schemars(length(min = 1, max = 64))]
+    /// The entry: `client-id`, `client-secret`, `issuer-uri`, `token-uri`, `jwks-uri`, `authorization-uri`, `introspection-uri`, `revocation-uri`, `scopes` or `ca.crt`. One that this key does not have is left out.
+    #[schemars(length(max = 64), extend("enum" = ENTRIES))]
     pub from: String,
     /// The name that it gets.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    // Not `.`, `..` or anything that begins with two dots: Kubernetes refuses such an entry.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"))]
+    #[x_kube(validation = ("!self.endsWith('.access-token') && !self.endsWith('.expires-at')", "names that end in .access-token or .expires-at are those of access tokens"))]
     pub to: String,
     /// Keep the entry under its own name too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -173,28 +193,35 @@ pub struct SecretKey {
 /// The Secret that workloads mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.preset) || !has(self.keys) || !self.keys.exists(k, k.to.matches('^(CLIENT_ID|CLIENT_SECRET|(ISSUER|TOKEN|JWKS|AUTHORIZATION|INTROSPECTION|REVOCATION)_URI|SCOPES|CA_CRT)$'))", "an entry cannot have the name of one that the preset makes"))]
+#[x_kube(validation = ("!has(self.type) || self.type != 'kubernetes.io/basic-auth' || !has(self.keys) || !self.keys.exists(k, k.to in ['username', 'password'])", "type kubernetes.io/basic-auth has entries username and password of its own"))]
+#[x_kube(validation = ("(has(self.type) && self.type == 'kubernetes.io/basic-auth') == (has(oldSelf.type) && oldSelf.type == 'kubernetes.io/basic-auth') || has(self.name) != has(oldSelf.name) || has(self.name) && self.name != oldSelf.name", "the type of a Secret cannot be changed: choose a new secret.name together with the new type"))]
 pub struct SecretSpec {
-    /// Its name. Absent: the name of this key.
+    /// Its name. Absent: the name of this key. At most 246 characters: the Secret of access tokens has `-tokens` after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 246), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 246), regex(pattern = SUBDOMAIN))]
     pub name: Option<String>,
     /// Its type: Opaque (default) or kubernetes.io/basic-auth. A change needs a new name.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
     pub type_: Option<SecretType>,
-    /// Labels to add.
+    /// Labels to add. None under appkeys.dev, kubernetes.io, k8s.io, helm.sh or argoproj.io.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = ("self.all(k, k.matches('^[-._/a-zA-Z0-9]{1,317}$') && size(self[k]) <= 63)", "labels must be valid"))]
-    #[x_kube(validation = ("!self.exists(k, k.matches('(^|[.])(appkeys[.]dev|kubernetes[.]io|k8s[.]io|helm[.]sh|argoproj[.]io)/'))", "labels under appkeys.dev, kubernetes.io, k8s.io, helm.sh and argoproj.io are not allowed"))]
+    #[schemars(transform = bounded::<63>)]
+    #[x_kube(validation = ("!self.exists(k, k.matches('(?i)^([^/]*[.])?(appkeys[.]dev|kubernetes[.]io|k8s[.]io|helm[.]sh|argoproj[.]io)/'))", "labels under appkeys.dev, kubernetes.io, k8s.io, helm.sh and argoproj.io are not allowed"))]
+    #[x_kube(validation = ("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$'))", "the name of a label is letters, digits, '-', '_' and '.', at most 63, after an optional DNS name and '/'"))]
+    #[x_kube(validation = ("self.all(k, self[k].matches('^([a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)?$'))", "the value of a label is letters, digits, '-', '_' and '.', at most 63, and begins and ends with a letter or digit"))]
     pub labels: BTreeMap<String, String>,
-    /// Annotations to add.
+    /// Annotations to add. None under appkeys.dev, kubernetes.io, k8s.io, helm.sh or argoproj.io.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = ("!self.exists(k, k.matches('(^|[.])(appkeys[.]dev|kubernetes[.]io|k8s[.]io|helm[.]sh|argoproj[.]io)/'))", "annotations under appkeys.dev, kubernetes.io, k8s.io, helm.sh and argoproj.io are not allowed"))]
+    #[schemars(transform = bounded::<4096>)]
+    #[x_kube(validation = ("!self.exists(k, k.matches('(?i)^([^/]*[.])?(appkeys[.]dev|kubernetes[.]io|k8s[.]io|helm[.]sh|argoproj[.]io)/'))", "annotations under appkeys.dev, kubernetes.io, k8s.io, helm.sh and argoproj.io are not allowed"))]
+    #[x_kube(validation = ("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$'))", "the name of an annotation is letters, digits, '-', '_' and '.', at most 63, after an optional DNS name and '/'"))]
     pub annotations: BTreeMap<String, String>,
     /// Entries under other names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
+    #[x_kube(validation = ("self.all(k, self.exists_one(other, other.to == k.to))", "two entries cannot have the same name: each `to` must be another"))]
+    #[x_kube(validation = ("self.all(k, !(k.to in ['client-id', 'client-secret', 'issuer-uri', 'token-uri', 'jwks-uri', 'authorization-uri', 'introspection-uri', 'revocation-uri', 'scopes', 'ca.crt']) || self.exists(other, other.from == k.to) && !self.exists(other, other.from == k.to && has(other.keep) && other.keep))", "an entry cannot have the name of another one, unless that is renamed itself and not kept"))]
     pub keys: Vec<SecretKey>,
     /// A ready-made set of entries to add: `env`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -249,7 +276,9 @@ pub struct Lifetimes {
         type_ = "integer",
         json_path = ".status.credential.version",
         priority = 1
-    )
+    ),
+    validation = ("!has(self.spec.accessTokens) || size(self.spec.accessTokens) == 0 || !has(self.spec.grantTypes) || 'ClientCredentials' in self.spec.grantTypes", "accessTokens needs the grant type ClientCredentials: add it to grantTypes, or remove accessTokens"),
+    validation = ("!has(self.spec.accessTokens) || size(self.spec.accessTokens) == 0 || size(self.metadata.name) <= 246 || has(self.spec.secret) && (has(self.spec.secret.name) || has(self.spec.secret.tokens) && self.spec.secret.tokens == 'SameSecret')", "the Secret of the access tokens is named after this key with -tokens, which is too long: give it a shorter secret.name, or set secret.tokens to SameSecret")
 )]
 pub struct ApplicationKeySpec {
     /// The Application, in the same namespace. Cannot be changed.
@@ -272,14 +301,12 @@ pub struct ApplicationKeySpec {
     /// Grant types of the client. Absent: ClientCredentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub grant_types: Option<Vec<GrantType>>,
 
     /// Scopes of the client; an access rule of the key manager must grant them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 64),
-        inner(length(min = 1, max = 256), regex(pattern = r"^[!#-\[\]-~]+$"))
-    )]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256), regex(pattern = SCOPE)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
 
@@ -347,6 +374,7 @@ pub struct CredentialStatus {
     pub previous_valid_until: Option<Time>,
     /// Where a rotation is: Pending, Verified, Published, Draining or Idle.
     #[serde(default)]
+    #[schemars(transform = without_default)]
     pub phase: Phase,
 }
 

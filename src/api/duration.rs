@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(pub SignedDuration);
 
-/// What the schema admits; at most 32 characters keep the CEL cost of rules over it bounded.
+/// What the schema admits, and the parser reads all of it: an object that the API server takes and that cannot be read here
+/// would stop everybody's. At most 32 characters keep the CEL cost of rules over it bounded.
 const PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$";
 
 impl Duration {
@@ -58,12 +59,53 @@ impl fmt::Display for Duration {
     }
 }
 
-impl std::str::FromStr for Duration {
-    type Err = jiff::Error;
+/// A text is not a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a duration is numbers with the units h, m, s or ms, like 1h30m, and at most 292 years")]
+pub struct NotADuration;
 
+impl std::str::FromStr for Duration {
+    type Err = NotADuration;
+
+    /// Reads what Go reads: units in any order and more than once, each with a fraction.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        let mut total: i64 = 0;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let end = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or(NotADuration)?;
+            let (number, after) = rest.split_at(end);
+            let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+            let (unit, after) = after.split_at(end);
+            let part = nanoseconds(number, unit).ok_or(NotADuration)?;
+            total = total.checked_add(part).ok_or(NotADuration)?;
+            rest = after;
+        }
+        if text.is_empty() {
+            return Err(NotADuration);
+        }
+        Ok(Self(SignedDuration::from_nanos(total)))
     }
+}
+
+/// `number` of `unit` in nanoseconds, cut to whole ones; Go's durations are as many as fit 64 bits.
+fn nanoseconds(number: &str, unit: &str) -> Option<i64> {
+    let unit: i64 = match unit {
+        "h" => 3_600_000_000_000,
+        "m" => 60_000_000_000,
+        "s" => 1_000_000_000,
+        "ms" => 1_000_000,
+        _ => return None,
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let whole = whole.parse::<i64>().ok()?.checked_mul(unit)?;
+    // Beyond fifteen digits there is less than a nanosecond.
+    let fraction = &fraction[..fraction.len().min(15)];
+    let parts = i128::from(unit) * fraction.parse::<i128>().ok()? / 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    whole.checked_add(i64::try_from(parts).ok()?)
 }
 
 impl Serialize for Duration {
@@ -107,8 +149,48 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "soon", "10", "5 parsecs"] {
-            assert!(text.parse::<Duration>().is_err(), "{text}");
+        for text in [
+            "",
+            "soon",
+            "10",
+            "5 parsecs",
+            "1.h",
+            ".5h",
+            "1h-5m",
+            "-1h",
+            "1µs",
+            "1hh",
+        ] {
+            assert_eq!(text.parse::<Duration>(), Err(NotADuration), "{text}");
+        }
+    }
+
+    /// What the API server takes must be read, or one object stops the watch of all.
+    #[test]
+    fn whatever_go_reads_is_read() {
+        for (text, seconds) in [
+            ("1m1h", 3660),
+            ("1h1h", 7200),
+            ("1.5h30m", 7200),
+            ("0.5m0.5m", 60),
+            ("2562047h", 2_562_047 * 3600),
+            ("1.50000000000000000000000000000h", 5400),
+            ("00000000000000000000000000001h", 3600),
+            ("1000ms", 1),
+        ] {
+            assert_eq!(text.parse(), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "2562048h",
+            "9999999999h",
+            "99999999999999999999999999999h",
+            "2562047h2562047h",
+        ] {
+            assert_eq!(
+                text.parse::<Duration>(),
+                Err(NotADuration),
+                "{text} is more than Go has"
+            );
         }
     }
 }

@@ -5,7 +5,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, access::AccessRule};
+use super::{
+    Duration,
+    access::AccessRule,
+    schema::{SUBDOMAIN, without_default},
+};
 
 /// The kind of a key manager.
 #[derive(
@@ -37,9 +41,10 @@ pub enum KeyManagerKind {
 pub struct KeyManagerRef {
     /// `ClusterKeyManager` (the default) or `KeyManager` (of the same namespace).
     #[serde(default)]
+    #[schemars(transform = without_default)]
     pub kind: KeyManagerKind,
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
 }
 
@@ -83,7 +88,7 @@ pub enum SigningAlgorithm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct SecretName {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
 }
 
@@ -93,7 +98,7 @@ pub struct SecretName {
 pub struct ResidentSpec {
     /// Issuer of the tokens (RFC 8414): an https URL without query and fragment that reaches the operator. Absent: the URL of the operator's Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 9, max = 512), regex(pattern = r"^https://[^?#]+$"))]
+    #[schemars(length(min = 9, max = 512), regex(pattern = r"^https://[^\s/?#@]+(/[^\s?#]*)?$"))]
     pub issuer: Option<String>,
     /// Audience of tokens that are asked for without a resource. Absent: the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ pub mod application_key;
 pub mod conditions;
 pub mod duration;
 pub mod key_manager;
+mod schema;
 
 pub use access::{AccessRule, GrantType};
 pub use application::{Application, ApplicationSpec, ApplicationStatus};
