@@ -10,6 +10,8 @@ mod simulation; // the reconciler against servers in memory, with faults
 
 mod crds; // the custom resource definitions
 
+mod validation; // what the API server itself accepts and refuses
+
 mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works
 mod counts; // what a key costs: writes, reads and calls
 mod resident; // the resident key manager over the wire
