@@ -133,6 +133,8 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     let now = ctx.clock.now();
     let status = status::status(&seen.o, &says, now);
     let wake = status.next_change_time.as_ref().map(|t| t.0);
+    // Nobody tells when a Secret that is not ours goes.
+    let taken = conditions::reason(&status.conditions, "Ready") == Some("SecretConflict");
     remember(ctx, &seen.o.key, Some(&seen.o));
     report::changed(ctx, &seen.o, before.as_ref(), &status, version).await;
     match execute::write_status(ctx, &mut seen, status).await {
@@ -144,7 +146,7 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
         }
     }
     let hand = &seen.o.hand;
-    if retry || hand.gone.is_some() || !hand.refused_tokens.is_empty() || hand.uncleaned.is_some() {
+    if retry || taken || hand.gone.is_some() || !hand.refused_tokens.is_empty() || hand.uncleaned.is_some() {
         Again::Failed
     } else {
         again(wake)
@@ -274,6 +276,12 @@ pub fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
         application: key.spec.application_ref.name.clone(),
         key_manager: found,
         old_key_manager: old.or(said),
+        secret: Some(secret::name(key)).filter(|secret| *secret != name.name),
+        created: key
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |t| t.0),
     };
     if key.metadata.deletion_timestamp.is_some() {
         world.deleting.entry(name.clone()).or_default();

@@ -52,6 +52,18 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
         secrets::StoredState::default()
     };
     let secret = read_secret(ctx, &name, &secret::name(&key), new).await?;
+    let secret = match secret {
+        SecretView::Absent => {
+            let first = ctx
+                .world
+                .lock()
+                .first_to_name(&Name::new(&name.namespace, secret::name(&key)));
+            first
+                .filter(|first| *first != name.name)
+                .map_or(SecretView::Absent, SecretView::Wanted)
+        }
+        other => other,
+    };
     let separate = !secret::same_secret(&key.spec);
     let known_tokens = ctx
         .world

@@ -59,6 +59,10 @@ pub struct KeySummary {
     pub key_manager: Option<KeyManagerRef>,
     /// The key manager that its client is being moved away from.
     pub old_key_manager: Option<KeyManagerRef>,
+    /// The name of its Secret, where that is not its own.
+    pub secret: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
 }
 
 /// What is remembered of one Secret of ours.
@@ -141,6 +145,7 @@ pub struct Inner {
     keys: BTreeMap<Name, KeySummary>,
     by_application: BTreeMap<Name, BTreeSet<String>>,
     by_key_manager: BTreeMap<(KeyManagerKind, Name), BTreeSet<Name>>,
+    by_secret: BTreeMap<Name, BTreeSet<String>>,
 }
 
 impl World {
@@ -174,7 +179,24 @@ impl Inner {
                 .or_default()
                 .insert(name.clone());
         }
+        if let Some(secret) = &summary.secret {
+            let secret = Name::new(&name.namespace, secret);
+            self.by_secret.entry(secret).or_default().insert(name.name.clone());
+        }
         self.keys.insert(name.clone(), summary);
+    }
+
+    /// The key that should have a Secret which nobody has published yet: the oldest of those that name it, then the first by
+    /// name.
+    pub fn first_to_name(&self, secret: &Name) -> Option<String> {
+        let named = self.by_secret.get(secret).into_iter().flatten().cloned();
+        let own = self.keys.get(secret).filter(|summary| summary.secret.is_none());
+        let all = named.chain(own.map(|_| secret.name.clone()));
+        let age = |key: &String| {
+            let summary = self.keys.get(&Name::new(&secret.namespace, key));
+            (summary.map(|summary| summary.created), key.clone())
+        };
+        all.min_by_key(age)
     }
 
     /// Forgets a key.
@@ -194,6 +216,14 @@ impl Inner {
                 if keys.is_empty() {
                     self.by_key_manager.remove(&manager);
                 }
+            }
+        }
+        if let Some(secret) = old.secret.map(|secret| Name::new(&name.namespace, secret))
+            && let Some(keys) = self.by_secret.get_mut(&secret)
+        {
+            keys.remove(&name.name);
+            if keys.is_empty() {
+                self.by_secret.remove(&secret);
             }
         }
     }

@@ -118,7 +118,11 @@ pub struct Endpoints {
 }
 
 /// The properties of a client, as they should be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// Their JSON form is hashed to see changes: what is not asked for is left out of it, so that a property which a later version
+/// adds changes nothing for clients that do without.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Properties {
     /// Whose the client is from now on; differs from [`Client::mark`] only while a client is taken over.
     pub mark: Mark,
@@ -133,12 +137,16 @@ pub struct Properties {
     /// Grant types that it may use.
     pub grant_types: Vec<GrantType>,
     /// Scopes that it may have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
     /// Resources (RFC 8707) that it may ask tokens for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
     /// Life of its access tokens in seconds, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<i64>,
     /// No new token: no access rule selects the key's namespace any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,
 }
 

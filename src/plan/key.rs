@@ -33,12 +33,19 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     match &o.secret {
         SecretView::ForeignCluster(id) => return not_ready("ForeignCluster", foreign_cluster(o, id)),
         SecretView::Foreign(whose) => return not_ready("SecretConflict", whose.clone()),
+        SecretView::Wanted(first) => {
+            let text = format!(
+                "the older key {first} names Secret {} too: choose another secret.name",
+                secret::name(&o.key)
+            );
+            return not_ready("SecretConflict", text);
+        }
         SecretView::Absent | SecretView::Ours(_) => {}
     }
     match &o.tokens {
         SecretView::ForeignCluster(id) => return not_ready("ForeignCluster", foreign_cluster(o, id)),
         SecretView::Foreign(whose) => return not_ready("SecretConflict", whose.clone()),
-        SecretView::Absent | SecretView::Ours(_) => {}
+        SecretView::Absent | SecretView::Wanted(_) | SecretView::Ours(_) => {}
     }
     if o.application.is_none() {
         let name = &o.spec().application_ref.name;

@@ -67,6 +67,8 @@ pub struct Target {
 pub enum SecretView {
     /// There is none.
     Absent,
+    /// There is none yet, and this other key, which names it too, comes first.
+    Wanted(String),
     /// It is not ours to touch; the text says whose it is.
     Foreign(String),
     /// Another cluster's operator wrote it.
@@ -80,7 +82,7 @@ impl SecretView {
     pub fn ours(&self) -> Option<&Published> {
         match self {
             Self::Ours(published) => Some(published),
-            Self::Absent | Self::Foreign(_) | Self::ForeignCluster(_) => None,
+            Self::Absent | Self::Wanted(_) | Self::Foreign(_) | Self::ForeignCluster(_) => None,
         }
     }
 }
@@ -415,11 +417,8 @@ impl Observed {
 
     /// Hash of all that the client is given; a change means that the key manager must be told.
     pub fn properties_hash(&self, target: &Target) -> String {
-        identity::short_hash(&[
-            "properties",
-            &target.reference.to_string(),
-            &format!("{:?}", self.properties(target)),
-        ])
+        let properties = serde_json::to_string(&self.properties(target)).unwrap_or_default();
+        identity::short_hash(&["properties", &target.reference.to_string(), &properties])
     }
 
     /// The access tokens that are published, wherever they are.

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::{
     hints::{TokenHint, TokenHints},
     identity,
-    observed::{Observed, Published, SecretView, Target},
+    observed::{Observed, Target},
     rotation,
     secret::{self, Entries},
     step::Step,
@@ -150,10 +150,7 @@ fn hint(o: &Observed, token: &AccessTokenSpec, fresh: &Token) -> TokenHint {
 }
 
 fn publish(o: &Observed) -> Option<Step> {
-    let published: Option<&Published> = match &o.tokens {
-        SecretView::Ours(published) => Some(published),
-        SecretView::Absent | SecretView::Foreign(_) | SecretView::ForeignCluster(_) => None,
-    };
+    let published = o.tokens.ours();
     let mut hints = published
         .map(|published| published.hints.tokens.clone())
         .unwrap_or_default();
