@@ -29,6 +29,10 @@ test: tools ## Prove everything: lint, unit tests, simulation, a real API server
 	@echo "== docs"
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
+.PHONY: bench
+bench: tools ## Measure what it costs, in a few minutes: KEYS=1000 SECONDS=60 (KEYS=10000 is the long form)
+	cargo bench --locked --bench bench
+
 .PHONY: check
 check: ## The inner loop, in seconds: format, lint, unit tests
 	cargo fmt --all --check
