@@ -243,7 +243,9 @@ async fn round(
     if !ours && !free && !expired {
         return Ok(None);
     }
-    let transitions = before.lease_transitions.unwrap_or_default() + i32::from(!ours);
+    // Somebody else may have written any number; the API server takes no negative one.
+    let transitions = before.lease_transitions.unwrap_or_default();
+    let transitions = transitions.checked_add(i32::from(!ours)).unwrap_or_default();
     let acquired = if ours { before.acquire_time } else { Some(now.clone()) };
     let next = Lease {
         spec: Some(spec(config, now, acquired, transitions)),

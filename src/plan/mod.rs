@@ -24,6 +24,8 @@ pub(crate) fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
         .mode(jiff::RoundMode::Ceil);
     at.round(up).unwrap_or(at)
 }
+#[cfg(test)]
+mod clock;
 
 /// Serialises a secret into the state Secret, the one place that may hold it besides the published Secret.
 pub(crate) fn expose<S: serde::Serializer>(secret: &secrecy::SecretString, serializer: S) -> Result<S::Ok, S::Error> {

@@ -18,6 +18,7 @@ pub const CONDITIONS: &[&str] = &[
     "Verified",
     "Suspended",
     "RotationUnsupported",
+    "SecretTypeKept",
     "TokensIssued",
     "ShortTokens",
     "ShortOverlap",
@@ -93,12 +94,13 @@ pub fn status(o: &Observed, says: &[Say], now: Timestamp) -> ApplicationKeyStatu
             renew_at: Time(hint.renew_at),
         })
         .collect();
-    status.next_change_time = wake(&status, former_until(o)).map(Time);
+    status.next_change_time = wake(&status, former_until(o), now).map(Time);
     status
 }
 
-/// When a key with this status is looked at next without anybody changing anything.
-pub fn wake(status: &ApplicationKeyStatus, former_until: Option<Timestamp>) -> Option<Timestamp> {
+/// When a key with this status is looked at next without anybody changing anything. What was due at `now` and was not done
+/// cannot be done: it waits for a change, not for a time, or the key would be looked at for ever without a pause.
+pub fn wake(status: &ApplicationKeyStatus, former_until: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
     let credential = status.credential.as_ref();
     let times = [
         credential.and_then(|c| c.next_rotation_time.as_ref()).map(|t| t.0),
@@ -109,6 +111,7 @@ pub fn wake(status: &ApplicationKeyStatus, former_until: Option<Timestamp>) -> O
         .into_iter()
         .flatten()
         .chain(status.access_tokens.iter().map(|token| token.renew_at.0))
+        .filter(|at| *at > now)
         .min()
 }
 

@@ -14,6 +14,9 @@ const SERVER_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How long before its end a server certificate is renewed.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// How long before now a certificate begins, for clients whose clock is behind.
+const EARLY: SignedDuration = SignedDuration::from_hours(1);
+
 /// What stands against a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -72,8 +75,8 @@ impl OwnCertificate {
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key_pair)?;
         let mut params = CertificateParams::new(names.to_vec())?;
         params.distinguished_name = named("appkeys");
-        let ends = now + SERVER_LIFE;
-        (params.not_before, params.not_after) = (time(now)?, time(ends)?);
+        let ends = after(now, SERVER_LIFE)?;
+        (params.not_before, params.not_after) = (time(after(now, -EARLY)?)?, time(ends)?);
         params.use_authority_key_identifier_extension = true;
         let pair = KeyPair::generate()?;
         let certificate = params.signed_by(&pair, &issuer)?;
@@ -90,7 +93,7 @@ impl OwnCertificate {
 
     /// When it is to be looked at again.
     pub fn renew_at(&self) -> Timestamp {
-        self.ends - RENEW_BEFORE
+        self.ends.checked_sub(RENEW_BEFORE).unwrap_or(self.ends)
     }
 }
 
@@ -99,8 +102,8 @@ fn make_ca(now: Timestamp) -> Result<(String, SecretString, Timestamp), Certific
     params.distinguished_name = named("appkeys CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ends = now + CA_LIFE;
-    (params.not_before, params.not_after) = (time(now)?, time(ends)?);
+    let ends = after(now, CA_LIFE)?;
+    (params.not_before, params.not_after) = (time(after(now, -EARLY)?)?, time(ends)?);
     let pair = KeyPair::generate()?;
     let certificate = params.self_signed(&pair)?;
     Ok((certificate.pem(), pair.serialize_pem().into(), ends))
@@ -112,8 +115,15 @@ fn named(name: &str) -> DistinguishedName {
     distinguished
 }
 
-/// An hour early, for clients whose clock is behind, where it is a beginning.
+fn after(at: Timestamp, time: SignedDuration) -> Result<Timestamp, CertificateError> {
+    at.checked_add(time).map_err(|_| CertificateError::Time)
+}
+
 fn time(at: Timestamp) -> Result<time::OffsetDateTime, CertificateError> {
+    if at < Timestamp::UNIX_EPOCH {
+        // Far enough back the library panics, and no certificate is from before that.
+        return Err(CertificateError::Time);
+    }
     time::OffsetDateTime::from_unix_timestamp(at.as_second()).map_err(|_| CertificateError::Time)
 }
 
@@ -162,6 +172,38 @@ mod tests {
         let other = OwnCertificate::renewed(Some(&first), &["appkeys".to_owned()], at(1)).unwrap();
         assert!(other.is_some(), "other names need another certificate");
         assert!(certified_key(&second.certificate, &second.key, at(61)).is_ok());
+    }
+
+    #[test]
+    fn a_clock_at_an_end_of_time_is_an_error_and_no_panic() {
+        let names = ["localhost".to_owned()];
+        let good = OwnCertificate::renewed(None, &names, at(0)).unwrap().unwrap();
+        let long_ago = Timestamp::from_second(-200_000_000_000).unwrap();
+        for now in [Timestamp::MIN, long_ago, Timestamp::MAX] {
+            assert!(matches!(
+                OwnCertificate::renewed(None, &names, now),
+                Err(CertificateError::Time)
+            ));
+            drop(OwnCertificate::renewed(Some(&good), &names, now));
+            drop(certified_key(&good.certificate, &good.key, now));
+        }
+        let ended = OwnCertificate {
+            ends: Timestamp::MIN,
+            ..good
+        };
+        assert_eq!(ended.renew_at(), Timestamp::MIN);
+    }
+
+    #[test]
+    fn a_certificate_is_good_for_clients_whose_clock_is_behind() {
+        let names = ["localhost".to_owned()];
+        let one = OwnCertificate::renewed(None, &names, at(0)).unwrap().unwrap();
+        for pem in [&one.certificate, &one.ca] {
+            let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+            let begins = parsed.validity().not_before.timestamp();
+            assert_eq!(begins, at(0).as_second() - 3600);
+        }
     }
 
     #[test]

@@ -37,6 +37,23 @@ pub struct StoredKey {
     pub signs_from: Timestamp,
 }
 
+/// `time` after `at`; a time that cannot be (somebody wrote it, or a clock is wrong) is the end of all times.
+fn later(at: Timestamp, time: SignedDuration) -> Timestamp {
+    at.checked_add(time).unwrap_or(Timestamp::MAX)
+}
+
+impl StoredKey {
+    /// When the next key is made.
+    fn replaced_at(&self) -> Timestamp {
+        later(self.signs_from, SIGNING_LIFE - LEAD)
+    }
+
+    /// When the last token of the key before this one has ended.
+    fn published_alone(&self) -> Timestamp {
+        later(self.signs_from, TAIL)
+    }
+}
+
 /// All keys of one resident key manager, the newest last.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct KeySet {
@@ -85,15 +102,15 @@ impl KeySet {
     ) -> Result<Option<Self>, KeyError> {
         let mut keys = self.keys.clone();
         let ended =
-            |index: usize, keys: &[StoredKey]| keys.get(index + 1).is_some_and(|next| next.signs_from + TAIL <= now);
+            |index: usize, keys: &[StoredKey]| keys.get(index + 1).is_some_and(|next| next.published_alone() <= now);
         while ended(0, &keys) {
             keys.remove(0);
         }
         let newest = keys.last();
-        let due = newest.is_none_or(|key| key.algorithm != algorithm || key.signs_from + SIGNING_LIFE - LEAD <= now);
+        let due = newest.is_none_or(|key| key.algorithm != algorithm || key.replaced_at() <= now);
         if due {
             // The first key signs at once: nobody has cached a set without it.
-            let signs_from = if newest.is_none() { now } else { now + LEAD };
+            let signs_from = if newest.is_none() { now } else { later(now, LEAD) };
             let (kid, private_key) = make()?;
             keys.push(StoredKey {
                 kid,
@@ -108,12 +125,12 @@ impl KeySet {
 
     /// When the set is to be looked at again.
     pub fn next_change(&self, now: Timestamp) -> Timestamp {
-        let newest = self.keys.last().map_or(now, |key| key.signs_from + SIGNING_LIFE - LEAD);
+        let newest = self.keys.last().map_or(now, StoredKey::replaced_at);
         let others = self
             .keys
             .iter()
             .skip(1)
-            .flat_map(|key| [key.signs_from, key.signs_from + TAIL]);
+            .flat_map(|key| [key.signs_from, key.published_alone()]);
         others
             .chain([newest])
             .filter(|time| *time > now)
@@ -231,6 +248,30 @@ mod tests {
         );
         assert!(step(&mut set, due + 25));
         assert_eq!(set.jwks().unwrap().keys.len(), 1);
+    }
+
+    /// Such times come from a clock that is wrong, or from a hand that wrote the Secret.
+    #[test]
+    fn the_ends_of_time_are_no_panic() {
+        let (kid, private_key) = generate(SigningAlgorithm::ES256).unwrap();
+        let key = |signs_from| StoredKey {
+            kid: kid.clone(),
+            algorithm: SigningAlgorithm::ES256,
+            private_key: private_key.clone(),
+            signs_from,
+        };
+        let ends = [Timestamp::MIN, at(0), Timestamp::MAX];
+        for (first, second) in ends.into_iter().flat_map(|one| ends.map(|other| (one, other))) {
+            let set = KeySet {
+                keys: vec![key(first), key(second)],
+            };
+            for now in ends {
+                let make = || Ok((kid.clone(), private_key.clone()));
+                set.rotated(SigningAlgorithm::ES256, now, make).unwrap();
+                set.next_change(now);
+                assert!(set.signer(now).unwrap().is_some());
+            }
+        }
     }
 
     #[test]
