@@ -21,9 +21,18 @@ use crate::{
     telemetry::{self, LogFormat},
 };
 
+const EXAMPLES: &str = "\
+Install the custom resources, then run the operator against the current kubeconfig:
+
+  appkeys crds | kubectl apply --server-side -f -
+  kubectl create namespace appkeys
+  appkeys run --resident-url=https://localhost:8443
+
+Then apply an Application and an ApplicationKey: `kubectl explain akey.spec` says what can be asked for.";
+
 /// Keeps application credentials in Kubernetes Secrets good.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -33,7 +42,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the operator until it is told to stop (SIGTERM or Ctrl-C).
+    /// Run the operator until it is told to stop (SIGTERM or Ctrl-C). It finds its cluster by KUBECONFIG, or is inside one.
     Run(Box<RunArgs>),
     /// Print the custom resource definitions as YAML, or write them into a folder.
     Crds {
@@ -103,8 +112,9 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
             .resident_url
             .map_or_else(|| Url::parse(&service), Ok)
             .context("read --namespace")?,
-        cluster_id: args.cluster_id,
-        identity: args.identity.unwrap_or_else(identity),
+        // A variable that is there and empty is as if it were not there.
+        cluster_id: args.cluster_id.filter(|id| !id.is_empty()),
+        identity: args.identity.filter(|name| !name.is_empty()).unwrap_or_else(identity),
         namespace: args.namespace,
         resident_address: args.resident_address,
         admin_address: args.admin_address,
@@ -118,7 +128,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         let kube = kube::Config::infer()
             .await
-            .context("find the cluster: set KUBECONFIG, or run inside one")?;
+            .context("no cluster was found: set KUBECONFIG to a kubeconfig file, or run inside a cluster")?;
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signal(shutdown.clone()));
         Box::pin(operator::run(kube, config, shutdown)).await

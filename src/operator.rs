@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use k8s_openapi::{
     api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -55,13 +55,14 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     let request_timeout = (config.lease_duration / 5).max(Duration::from_secs(1));
     let leadership = Leadership::default();
     let metrics = Arc::new(Metrics::default());
+    let server = kube.cluster_url.to_string();
     let plain = client(kube.clone(), &metrics, None)?;
     let guarded = client(kube, &metrics, Some(WriteGuard(leadership.clone())))?;
     let clock = Clock::system();
     let entropy = Entropy::system();
     let cluster_id = match &config.cluster_id {
         Some(id) => id.clone(),
-        None => uid_of_kube_system(&plain).await?,
+        None => uid_of_kube_system(&plain, &server).await?,
     };
     let resident = TcpListener::bind(config.resident_address)
         .await
@@ -200,35 +201,53 @@ fn client(config: Config, metrics: &Arc<Metrics>, guard: Option<WriteGuard>) -> 
     })
 }
 
-async fn uid_of_kube_system(client: &Client) -> anyhow::Result<String> {
-    let namespace = Api::<Namespace>::all(client.clone()).get("kube-system").await;
-    let namespace = namespace.context("read namespace kube-system for the cluster id (or give --cluster-id)")?;
+async fn uid_of_kube_system(client: &Client, server: &str) -> anyhow::Result<String> {
+    let namespace = match Api::<Namespace>::all(client.clone()).get("kube-system").await {
+        Ok(namespace) => namespace,
+        Err(kube::Error::Api(status)) => bail!(
+            "the API server {server} does not let this process read namespace kube-system, whose uid is the cluster's id: {} ({}); allow it, or give --cluster-id",
+            status.message,
+            status.code
+        ),
+        Err(error) => bail!(
+            "the API server {server} does not answer: {}; see that it runs and that KUBECONFIG names the right cluster",
+            anyhow::Error::from(error).root_cause()
+        ),
+    };
     namespace
         .uid()
         .context("namespace kube-system has no uid: give --cluster-id")
 }
 
-/// Waits until the custom resources are served; says once what is missing.
+/// Waits until the custom resources are served; says what is missing whenever that changes.
 async fn crds_served(client: &Client) {
-    let mut said = false;
+    let mut said = String::new();
     let crds = Api::<CustomResourceDefinition>::all(client.clone());
     loop {
-        let mut missing = vec![];
+        let (mut missing, mut unknown) = (vec![], None);
         for crd in api::all_crds() {
-            let found = crds.get_metadata_opt(&crd.name_any()).await;
-            if !matches!(found, Ok(Some(_))) {
-                missing.push(crd.name_any());
+            match crds.get_metadata_opt(&crd.name_any()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => missing.push(crd.name_any()),
+                Err(kube::Error::Api(status)) => unknown = Some(status.message.clone()),
+                Err(error) => unknown = Some(error.to_string()),
             }
         }
-        if missing.is_empty() {
+        let missing = missing.join(", ");
+        let state = unknown.clone().unwrap_or_else(|| missing.clone());
+        if state.is_empty() {
             return;
         }
-        if !said {
-            tracing::error!(
-                missing = missing.join(", "),
-                "custom resources are missing: run `appkeys crds | kubectl apply -f -`; waiting"
-            );
-            said = true;
+        if said != state {
+            if let Some(error) = unknown {
+                tracing::error!(error, "custom resources cannot be looked up: waiting");
+            } else {
+                tracing::error!(
+                    missing,
+                    "custom resources are missing: run `appkeys crds | kubectl apply --server-side -f -`; waiting"
+                );
+            }
+            said = state;
         }
         sleep(Duration::from_secs(2)).await;
     }

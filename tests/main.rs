@@ -12,6 +12,8 @@ mod crds; // the custom resource definitions
 
 mod validation; // what the API server itself accepts and refuses
 
+mod bad_input; // a condition for each kind of wrong input, and all is well once the cause is gone
+
 mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works
 mod counts; // what a key costs: writes, reads and calls
 mod resident; // the resident key manager over the wire

@@ -199,7 +199,7 @@ pub struct KeyManagerStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, and while a deletion waits for keys `InUse`.
+    /// `Ready`; while a deletion waits for keys `InUse`, and where there are several defaults `AmbiguousDefault`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

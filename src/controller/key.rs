@@ -41,6 +41,7 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
             forget(ctx, name);
             return tombstone::clean(ctx, name).await;
         }
+        Err(kube::Error::SerdeError(error)) => return unreadable(ctx, name, &error.to_string()).await,
         Err(error) => {
             report::failed_pass(name, &Failure::from(error));
             return Again::Failed;
@@ -68,6 +69,19 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
     }
 }
 
+/// A key that cannot be read: nothing is done for it, and its status says why. A change of it brings it here again.
+async fn unreadable(ctx: &Context, name: &Name, error: &str) -> Again {
+    let text = format!("this object cannot be read, and nothing is done for it until it is mended: {error}");
+    let say = conditions::Say::no("Ready", "InvalidObject", text);
+    match report::invalid_key(ctx, name, say).await {
+        Ok(()) => Again::OnChange,
+        Err(error) => {
+            report::failed_pass(name, &Failure::from(error));
+            Again::Failed
+        }
+    }
+}
+
 /// How long a call of an earlier pass may still have its effect.
 fn unsettled(ctx: &Context, name: &Name) -> Option<SignedDuration> {
     let mut world = ctx.world.lock();
@@ -82,6 +96,11 @@ fn unsettled(ctx: &Context, name: &Name) -> Option<SignedDuration> {
 
 fn again(at: Option<Timestamp>) -> Again {
     at.map_or(Again::OnChange, Again::At)
+}
+
+/// Whether the API server refuses what is asked for, as a quota or a policy does, so that a person has to be told.
+fn refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_forbidden() || status.is_invalid() || status.code == 400)
 }
 
 async fn pass(ctx: &Context, mut seen: Seen) -> Again {
@@ -115,13 +134,18 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
         ctx.world.lock().unsettled.insert(name.clone(), until);
     }
     let mut retry = false;
+    let mut now = ctx.clock.now();
     let says = match &outcome {
-        Ok(says) => says.clone(),
+        Ok((says, planned_at)) => {
+            // What has become due since then is due at once.
+            now = *planned_at;
+            says.clone()
+        }
         Err(failure) => {
             retry = true;
             report::failed_pass(&name, failure);
             match failure {
-                Failure::Api(_) => return Again::Failed,
+                Failure::Api(error) if !refused(error) => return Again::Failed,
                 _ if deleting => vec![removal::waiting(&failure.to_string())],
                 _ => status::failed(&seen.o, failure.reason(), &failure.to_string()),
             }
@@ -130,7 +154,6 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     if deleting && says.is_empty() {
         return Again::OnChange;
     }
-    let now = ctx.clock.now();
     let status = status::status(&seen.o, &says, now);
     let wake = status.next_change_time.as_ref().map(|t| t.0);
     // Nobody tells when a Secret that is not ours goes.
@@ -153,7 +176,8 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     }
 }
 
-async fn steps(ctx: &Context, seen: &mut Seen) -> Result<Vec<conditions::Say>, Failure> {
+/// What the key says at the end, and the time at which nothing was left to do.
+async fn steps(ctx: &Context, seen: &mut Seen) -> Result<(Vec<conditions::Say>, Timestamp), Failure> {
     for _ in 0..STEP_LIMIT {
         let now = ctx.clock.now();
         let step = if seen.o.key.metadata.deletion_timestamp.is_some() {
@@ -162,7 +186,7 @@ async fn steps(ctx: &Context, seen: &mut Seen) -> Result<Vec<conditions::Say>, F
             plan::key::next(&seen.o, now)
         };
         if let Step::Done(says) = step {
-            return Ok(says);
+            return Ok((says, now));
         }
         tracing::debug!(key = %Name::new(seen.o.namespace(), seen.o.name()), step = step.name(), "step");
         execute::execute(ctx, seen, step).await?;

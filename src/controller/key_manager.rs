@@ -16,7 +16,7 @@ use super::{
     key::Again,
     queue::{Cause, IN_FLIGHT, Item, Lane, Name},
     report,
-    world::{GONE_WINDOW, KeyManagerEntry},
+    world::{GONE_WINDOW, Inner, KeyManagerEntry},
 };
 use crate::{
     api::{
@@ -24,11 +24,13 @@ use crate::{
         KeyManagerStatus, Limits,
         conditions::{self, Say},
     },
-    key_manager::{Opened, gate::Gate},
+    key_manager::{Endpoints, KeyManager, Opened, gate::Gate},
 };
 
 /// Condition: so many clients are gone that the key manager must have lost its data.
 const DATA_LOSS: &str = "SuspectedDataLoss";
+/// Condition: other key managers are the default too, so that none of them is used as such.
+const AMBIGUOUS_DEFAULT: &str = "AmbiguousDefault";
 /// Annotation: a person says that the clients are to be made anew.
 const CONFIRM_DATA_LOSS: &str = "appkeys.dev/confirm-data-loss";
 
@@ -192,11 +194,16 @@ fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyMana
     }
     ctx.queue.set_limit(Lane::Keys(kind, name.clone()), entry.in_flight);
     world.key_managers.insert((kind, name.clone()), entry.clone());
+    let others = if before.as_ref().is_some_and(|before| before.default) == entry.default {
+        vec![]
+    } else {
+        other_defaults(&world, name)
+    };
     let same = before.is_some_and(|before| {
         before.access == entry.access
             && before.default == entry.default
             && before.generation == entry.generation
-            && before.driver.is_ok() == entry.driver.is_ok()
+            && said(&before.driver) == said(&entry.driver)
             && before.data_loss == entry.data_loss
     });
     if same {
@@ -205,18 +212,41 @@ fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyMana
     let mut keys = world.keys_of_key_manager(&(kind, name.clone()));
     keys.extend(world.keys_without_key_manager());
     drop(world);
-    for key in keys {
-        ctx.add(Item::Key(key), Cause::Change);
-    }
+    tell(ctx, keys, others);
+}
+
+/// What a key sees of a driver: where it is, or why it cannot be used.
+fn said(driver: &Result<Arc<dyn KeyManager>, Say>) -> Result<&Endpoints, &Say> {
+    driver.as_ref().map(|driver| driver.endpoints())
 }
 
 fn gone(ctx: &Context, kind: KeyManagerKind, name: &Name) {
     let mut world = ctx.world.lock();
-    world.key_managers.remove(&(kind, name.clone()));
-    let keys = world.keys_of_key_manager(&(kind, name.clone()));
+    let before = world.key_managers.remove(&(kind, name.clone()));
+    let mut keys = world.keys_of_key_manager(&(kind, name.clone()));
+    let mut others = vec![];
+    if before.is_some_and(|before| before.default) {
+        // Of two defaults the other one may be the only one now.
+        keys.extend(world.keys_without_key_manager());
+        others = other_defaults(&world, name);
+    }
     drop(world);
+    tell(ctx, keys, others);
+}
+
+/// The key managers beside `name` that are the default.
+fn other_defaults(world: &Inner, name: &Name) -> Vec<String> {
+    let defaults = world.defaults().into_iter();
+    defaults.filter(|default| *default != name.name).collect()
+}
+
+fn tell(ctx: &Context, keys: Vec<Name>, defaults: Vec<String>) {
     for key in keys {
         ctx.add(Item::Key(key), Cause::Change);
+    }
+    for default in defaults {
+        let name = Name::new("", default);
+        ctx.add(Item::KeyManager(KeyManagerKind::ClusterKeyManager, name), Cause::Change);
     }
 }
 
@@ -270,7 +300,18 @@ where
         }
         Err(say) => says.push(say),
     }
-    let entry = ctx.world.lock().key_managers.get(&(kind, name.clone())).cloned();
+    let (entry, defaults) = {
+        let world = ctx.world.lock();
+        let entry = world.key_managers.get(&(kind, name.clone())).cloned();
+        (entry, other_defaults(&world, name))
+    };
+    if entry.as_ref().is_some_and(|entry| entry.default) && !defaults.is_empty() {
+        let text = format!(
+            "{} has spec.default: true too, so keys that name no key manager get none: keep one default",
+            defaults.join(", ")
+        );
+        says.push(Say::yes(AMBIGUOUS_DEFAULT, "SeveralDefaults", text));
+    }
     if let Some(entry) = entry.filter(|entry| entry.data_loss) {
         says.push(Say::yes(
             DATA_LOSS,
@@ -285,7 +326,7 @@ where
     status.observed_generation = generation;
     conditions::set(
         &mut status.conditions,
-        &["Ready", "InUse", DATA_LOSS],
+        &["Ready", "InUse", AMBIGUOUS_DEFAULT, DATA_LOSS],
         &says,
         generation,
         now(ctx),

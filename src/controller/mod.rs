@@ -285,9 +285,16 @@ impl Context {
     }
 }
 
+/// The longest time after which a key manager that cannot be used is looked at again.
+const KEY_MANAGER_BACKOFF: SignedDuration = SignedDuration::from_secs(10);
+
 /// Doubled with each failure in a row, with a share of itself by the item's name so that items do not go in step.
 fn backoff(item: &Item, failures: u32) -> SignedDuration {
-    let (least, most) = execute::BACKOFF;
+    let (least, most) = match item {
+        // There are few, all their keys wait for it, and nothing tells when a person has mended what they need.
+        Item::KeyManager(..) => (execute::BACKOFF.0, KEY_MANAGER_BACKOFF),
+        _ => execute::BACKOFF,
+    };
     let time = least * 2_i32.saturating_pow(failures.saturating_sub(1).min(10));
     let time = time.min(most);
     time / 2 + crate::plan::identity::share(&["backoff", &format!("{item:?}")], time / 2)

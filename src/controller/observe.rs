@@ -173,7 +173,7 @@ pub async fn read_secret(ctx: &Context, key: &Name, secret: &str, new: bool) -> 
     if new && !known {
         return Ok(SecretView::Absent);
     }
-    let lives = |owner: &str| ctx.world.lock().has_key_labelled(&key.namespace, owner);
+    let lives = |owner: &str| ctx.world.lock().key_labelled(&key.namespace, owner).is_some();
     secrets::read(
         &ctx.client,
         &key.namespace,

@@ -1,14 +1,18 @@
 //! The one place that turns results into logs and events.
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
-    Resource as _,
+    Api, Resource as _, ResourceExt as _,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
 use super::{Context, execute::Failure, queue::Name};
 use crate::{
-    api::{ApplicationKey, ApplicationKeyStatus, GROUP, KeyManagerKind, KeyManagerRef, VERSION, conditions::Say},
+    api::{
+        ApplicationKey, ApplicationKeyStatus, FIELD_MANAGER, GROUP, KeyManagerKind, KeyManagerRef, VERSION,
+        conditions::{self, Say},
+    },
     plan::observed::Observed,
 };
 
@@ -48,6 +52,35 @@ pub async fn changed(
             event(ctx, &o.key, &condition.reason, "Reconcile", &condition.message).await;
         }
     }
+}
+
+/// Writes a condition onto a key that cannot be read as one.
+///
+/// # Errors
+/// The API server's.
+pub async fn invalid_key(ctx: &Context, name: &Name, say: Say) -> kube::Result<()> {
+    let resource = ApiResource::erase::<ApplicationKey>(&());
+    let api = Api::<DynamicObject>::namespaced_with(ctx.client.clone(), &name.namespace, &resource);
+    let Some(object) = api.get_opt(&name.name).await? else {
+        return Ok(());
+    };
+    let mut known: Vec<Condition> =
+        serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
+    let before = known.clone();
+    let generation = object.metadata.generation;
+    conditions::set(&mut known, &["Ready"], &[say], generation, ctx.clock.now());
+    if known == before {
+        return Ok(());
+    }
+    let version = object.resource_version();
+    let patch = serde_json::json!({"metadata": {"resourceVersion": version}, "status": {"conditions": known}});
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch_status(&name.name, &params, &Patch::Merge(patch))
+        .await
+        .map(drop)
 }
 
 /// An announcement before a cut.

@@ -7,7 +7,7 @@ use futures::{Stream, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Resource, ResourceExt as _,
-    core::PartialObjectMeta,
+    core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
         utils::{Backoff, ResetTimerBackoff},
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     api::{Application, ApplicationKey, ClusterKeyManager, KeyManager, KeyManagerKind},
+    key_manager::resident,
     plan::{
         hints::{self, Hints, KEY_LABEL},
         identity,
@@ -80,6 +81,15 @@ fn watch_error(error: &watcher::Error) -> String {
         | watcher::Error::WatchError(status) => status.message.clone(),
         _ => "no answer from the API server".to_owned(),
     }
+}
+
+/// An object that can be read; of another one the log says which it is, and the rest goes on without it.
+fn readable<K: Resource>(object: DeserializeGuard<K>, kind: &'static str) -> Result<K, Name> {
+    let name = name(&object);
+    object.0.map_err(|error| {
+        tracing::warn!(kind, object = %name, error = error.error, "an object cannot be read: mend it, or bring its definition up to date: `appkeys crds | kubectl apply --server-side -f -`");
+        name
+    })
 }
 
 fn name<K: Resource>(object: &K) -> Name {
@@ -181,8 +191,11 @@ async fn watch_namespaces(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
 }
 
 async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
-    let api = Api::<Application>::all(ctx.client.clone());
-    let apply = |application: Application| {
+    let api = Api::<DeserializeGuard<Application>>::all(ctx.client.clone());
+    let apply = |application: DeserializeGuard<Application>| {
+        let Ok(application) = readable(application, "Application") else {
+            return;
+        };
         let name = name(&application);
         let view = ApplicationView {
             display_name: application
@@ -266,19 +279,28 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
     let config = watcher::Config::default().labels(&format!("{}={}", hints::MANAGED_BY_LABEL, hints::MANAGED_BY));
     let apply = |secret: PartialObjectMeta<Secret>| {
         let name = name(&secret);
-        if secret
-            .labels()
-            .get(COMPONENT_LABEL)
-            .is_some_and(|component| component == STATE_COMPONENT)
-        {
-            let mut world = ctx.world.lock();
-            world.states.insert(name.name);
-            let key = tombstone_of(secret.annotations()).filter(|key| world.tombstones.insert(key.clone()));
-            drop(world);
-            if let Some(key) = key {
-                ctx.add(Item::Key(key), Cause::Time);
+        match secret.labels().get(COMPONENT_LABEL).map(String::as_str) {
+            Some(STATE_COMPONENT) => {
+                let mut world = ctx.world.lock();
+                world.states.insert(name.name);
+                let key = tombstone_of(secret.annotations()).filter(|key| world.tombstones.insert(key.clone()));
+                drop(world);
+                if let Some(key) = key {
+                    ctx.add(Item::Key(key), Cause::Time);
+                }
+                return;
             }
-            return;
+            // Somebody may have damaged or mended what the resident key managers sign with.
+            Some(resident::SIGNING_KEYS | resident::CERTIFICATE_COMPONENT) => {
+                for manager in ctx.known_key_managers(KeyManagerKind::ClusterKeyManager) {
+                    ctx.add(
+                        Item::KeyManager(KeyManagerKind::ClusterKeyManager, manager),
+                        Cause::Change,
+                    );
+                }
+                return;
+            }
+            _ => {}
         }
         let Some(key) = secret.labels().get(KEY_LABEL).cloned() else {
             return;
@@ -300,11 +322,10 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         if known.as_ref() == Some(&meta.resource_version) {
             return;
         }
-        let key = Name::new(&name.namespace, &meta.key);
+        let key = world.key_labelled(&name.namespace, &meta.key);
         world.put_secret(name, meta);
-        let there = world.key(&key).is_some();
         drop(world);
-        if there {
+        if let Some(key) = key {
             ctx.add(Item::Key(key), Cause::Change);
         }
     };
@@ -317,10 +338,9 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         let Some(meta) = world.secrets.remove(&name) else {
             return;
         };
-        let key = Name::new(&name.namespace, &meta.key);
-        let there = world.key(&key).is_some();
+        let key = world.key_labelled(&name.namespace, &meta.key);
         drop(world);
-        if there {
+        if let Some(key) = key {
             ctx.add(Item::Key(key), Cause::Change);
         }
     };
@@ -329,9 +349,14 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
 }
 
 async fn watch_keys(ctx: &Arc<Context>) {
-    let api = Api::<ApplicationKey>::all(ctx.client.clone());
+    let api = Api::<DeserializeGuard<ApplicationKey>>::all(ctx.client.clone());
     let (synced, seen) = oneshot::channel();
-    let apply = |mut key: ApplicationKey| {
+    let apply = |key: DeserializeGuard<ApplicationKey>| {
+        let mut key = match readable(key, "ApplicationKey") {
+            Ok(key) => key,
+            // The pass says so in its status.
+            Err(name) => return ctx.add(Item::Key(name), Cause::Change),
+        };
         key.metadata.managed_fields = None;
         let name = name(&key);
         super::key::remember(ctx, &key, None);

@@ -264,14 +264,19 @@ impl Inner {
         names.into_iter().filter_map(gate).collect()
     }
 
-    /// Whether a key of this namespace has this value of the key label.
-    pub fn has_key_labelled(&self, namespace: &str, label: &str) -> bool {
-        // Nearly always the name itself; that of a long name ends in a hash.
-        self.keys.contains_key(&Name::new(namespace, label))
-            || self
-                .keys_in_namespace(namespace)
-                .iter()
-                .any(|key| hints::label_value(&key.name) == label)
+    /// The key of this namespace that has this value of the key label.
+    pub fn key_labelled(&self, namespace: &str, label: &str) -> Option<Name> {
+        let name = Name::new(namespace, label);
+        if self.keys.contains_key(&name) {
+            return Some(name);
+        }
+        // The label of a long name is its beginning and a hash, so only names with that beginning are looked at.
+        let (beginning, _) = label.rsplit_once('.')?;
+        let keys = self.keys.range(Name::new(namespace, beginning)..);
+        keys.map(|(name, _)| name)
+            .take_while(|name| name.namespace == namespace && name.name.starts_with(beginning))
+            .find(|name| hints::label_value(&name.name) == label)
+            .cloned()
     }
 
     /// How many Secrets of ours have no key.

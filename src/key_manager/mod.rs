@@ -99,21 +99,26 @@ impl Capabilities {
 }
 
 /// Where a key manager is reached (RFC 8414), as workloads see it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Endpoints {
     /// Issuer of its tokens.
     pub issuer: String,
     /// Token endpoint.
     pub token: String,
     /// Its public keys (RFC 7517).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<String>,
     /// Authorization endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization: Option<String>,
     /// Introspection endpoint (RFC 7662).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub introspection: Option<String>,
     /// Revocation endpoint (RFC 7009).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub revocation: Option<String>,
     /// PEM of the CA that its certificate is checked with, where that is not a public one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
 }
 

@@ -222,6 +222,7 @@ fn done(o: &Observed, target: &Target) -> Step {
     if let Some(say) = rotation_unsupported(o, target) {
         says.push(say);
     }
+    says.extend(type_kept(o));
     says.extend(tokens::says(o));
     if let Some(why) = &o.hand.uncleaned {
         let text = format!("a deleted key of this name has left a client that is still to be deleted: {why}");
@@ -233,6 +234,23 @@ fn done(o: &Observed, target: &Target) -> Step {
         says.push(Say::yes("ShortOverlap", "ShorterThanKubelets", text));
     }
     Step::Done(says)
+}
+
+/// Kubernetes changes no Secret's type.
+fn type_kept(o: &Observed) -> Option<Say> {
+    let published = o.secret.ours()?;
+    let wanted = o
+        .spec()
+        .secret
+        .as_ref()
+        .and_then(|secret| secret.type_)
+        .unwrap_or_default();
+    let (has, wanted) = (&published.type_, wanted.as_str());
+    let text = format!(
+        "Secret {} has type {has}, which cannot be changed: choose a new secret.name for one of type {wanted}",
+        published.name
+    );
+    (!has.is_empty() && has != wanted).then(|| Say::yes("SecretTypeKept", "TypeCannotBeChanged", text))
 }
 
 /// A client and Secret where nothing is published: for a new key, or (`moving`) a replacement beside the published one.

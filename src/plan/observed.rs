@@ -415,10 +415,12 @@ impl Observed {
         }
     }
 
-    /// Hash of all that the client is given; a change means that the key manager must be told.
+    /// Hash of all that the client is given and of where its key manager is; a change means that the key manager and the
+    /// Secret must be told.
     pub fn properties_hash(&self, target: &Target) -> String {
         let properties = serde_json::to_string(&self.properties(target)).unwrap_or_default();
-        identity::short_hash(&["properties", &target.reference.to_string(), &properties])
+        let endpoints = serde_json::to_string(&target.endpoints).unwrap_or_default();
+        identity::short_hash(&["properties", &target.reference.to_string(), &properties, &endpoints])
     }
 
     /// The access tokens that are published, wherever they are.

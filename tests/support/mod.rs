@@ -36,6 +36,11 @@ pub(crate) struct Standby {
 }
 
 impl Standby {
+    /// Where it listens.
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports
+    }
+
     /// A Secret's entries with this process's endpoints.
     pub(crate) fn entries(&self, entries: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut entries = entries.clone();
@@ -89,10 +94,16 @@ impl Cluster {
 
     /// A cluster with the custom resources; the operator, once it runs, listens on `ports`.
     pub(crate) async fn install_with(ports: Ports) -> Self {
+        let cluster = Self::bare(ports).await;
+        operator::install(&cluster.plane).unwrap();
+        cluster
+    }
+
+    /// A cluster with nothing of ours.
+    pub(crate) async fn bare(ports: Ports) -> Self {
         provider();
         let plane = ControlPlane::start().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        operator::install(&plane).unwrap();
         Self {
             plane,
             operator: None.into(),
@@ -192,15 +203,8 @@ impl Cluster {
 
     /// Starts another operator on the same cluster.
     pub(crate) async fn start_another(&self) -> Standby {
-        self.until("the first operator to lead", async || {
-            let url = format!("http://127.0.0.1:{}/metrics", self.ports.admin);
-            let text = reqwest::get(url).await.map(reqwest::Response::text);
-            match text {
-                Ok(text) => text.await.is_ok_and(|text| text.contains("appkeys_leader 1")),
-                Err(_) => false,
-            }
-        })
-        .await;
+        self.until("the first operator to lead", async || leads(self.ports).await)
+            .await;
         let binary = Path::new(env!("CARGO_BIN_EXE_appkeys"));
         let ports = Ports::free().unwrap();
         let flags = ["--lease-seconds=5", "--log=appkeys=debug,info"];
@@ -297,6 +301,18 @@ pub(crate) fn is_ready(key: &ApplicationKey) -> bool {
         status.observed_generation == key.metadata.generation
             && appkeys::api::conditions::is_true(&status.conditions, "Ready")
     })
+}
+
+/// Whether the operator that listens there says that it leads.
+pub(crate) async fn leads(ports: Ports) -> bool {
+    let url = format!("http://127.0.0.1:{}/metrics", ports.admin);
+    match reqwest::get(url).await.map(reqwest::Response::text) {
+        // The line, not the word: the text that explains it is there too.
+        Ok(text) => text
+            .await
+            .is_ok_and(|text| text.lines().any(|line| line == "appkeys_leader 1")),
+        Err(_) => false,
+    }
 }
 
 /// A path in the repository.

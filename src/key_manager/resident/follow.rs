@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt as _,
+    core::DeserializeGuard,
     runtime::{WatchStreamExt as _, watcher, watcher::Event},
 };
 use serde::de::DeserializeOwned;
@@ -35,7 +36,7 @@ struct Followed {
 impl ResidentKeyManagers {
     /// Follows for ever.
     pub async fn follow(&self) {
-        let managers = Api::<ClusterKeyManager>::all(self.client.clone());
+        let managers = Api::<DeserializeGuard<ClusterKeyManager>>::all(self.client.clone());
         let selector = format!("{COMPONENT_LABEL} in ({SIGNING_KEYS}, {CERTIFICATE_COMPONENT})");
         let mut managers = pin!(events(managers, watcher::Config::default()));
         let mut secrets = pin!(events(self.secrets(), watcher::Config::default().labels(&selector)));
@@ -45,7 +46,11 @@ impl ResidentKeyManagers {
         loop {
             tokio::select! {
                 Some(event) = managers.next() => {
-                    let resident = |manager: ClusterKeyManager| Some((manager.name_any(), manager.spec.resident?));
+                    // One that cannot be read is named by the leader, and is served no more.
+                    let resident = |manager: DeserializeGuard<ClusterKeyManager>| {
+                        let manager = manager.0.ok()?;
+                        Some((manager.name_any(), manager.spec.resident?))
+                    };
                     remember(&mut seen.managers, event, resident);
                     self.serve_from(&seen);
                 }

@@ -17,4 +17,4 @@ pub mod store;
 mod follow;
 mod open;
 
-pub use open::ResidentKeyManagers;
+pub use open::{CERTIFICATE_COMPONENT, ResidentKeyManagers, SIGNING_KEYS};

@@ -31,9 +31,9 @@ use crate::{
 const DEFAULT_TOKEN_LIFETIME: i64 = 3600;
 const ENTRY: &str = "value";
 /// Component label of Secrets with signing keys.
-pub(super) const SIGNING_KEYS: &str = "resident-signing-keys";
+pub const SIGNING_KEYS: &str = "resident-signing-keys";
 /// Component label of the Secret with the server's own certificate.
-pub(super) const CERTIFICATE_COMPONENT: &str = "resident-certificate";
+pub const CERTIFICATE_COMPONENT: &str = "resident-certificate";
 /// The Secret with the server's own certificate.
 pub(super) const CERTIFICATE: &str = "appkeys-resident-certificate";
 
@@ -149,7 +149,13 @@ impl ResidentKeyManagers {
         let (store, revocations) = (self.store.clone(), self.revocations.clone());
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let issuer = Issuer::new(settings, store, revocations, keys, clock, entropy);
-        let issuer = issuer.map_err(|error| invalid(format!("the signing keys are damaged: {error}")))?;
+        let issuer = issuer.map_err(|error| {
+            invalid(format!(
+                "Secret {} in namespace {} has a damaged signing key ({error}): restore it, or delete it to have it made anew",
+                signing_keys(name),
+                self.namespace
+            ))
+        })?;
         Ok(Arc::new(issuer))
     }
 
