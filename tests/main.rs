@@ -14,6 +14,8 @@ mod validation; // what the API server itself accepts and refuses
 
 mod bad_input; // a condition for each kind of wrong input, and all is well once the cause is gone
 
+mod examples; // what people copy works: examples and the README's commands
+
 mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works
 mod counts; // what a key costs: writes, reads and calls
 mod resident; // the resident key manager over the wire
