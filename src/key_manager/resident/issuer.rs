@@ -3,15 +3,16 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
-use jsonwebtoken::{DecodingKey, Header, Validation, jwk::JwkSet};
+use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    keys::{KeyError, KeySet, Signer},
+    keys::{KeyError, KeySet},
     record::{self, ClientRecord},
     revocations::Revocations,
+    signer::Signer,
     store::RecordStore,
 };
 use crate::{
@@ -220,10 +221,7 @@ impl Issuer {
             environment: client.environment,
         };
         let signer = self.signer(now).ok_or(Refusal::TemporarilyUnavailable)?;
-        let mut header = Header::new(signer.algorithm);
-        header.typ = Some("at+jwt".to_owned());
-        header.kid = Some(signer.kid.clone());
-        let value = jsonwebtoken::encode(&header, &claims, &signer.key).map_err(|_| Refusal::TemporarilyUnavailable)?;
+        let value = signer.token(&claims).map_err(|_| Refusal::TemporarilyUnavailable)?;
         let time = |second| Timestamp::from_second(second).unwrap_or(now);
         Ok(Token {
             value: value.into(),

@@ -3,7 +3,7 @@
 //! A new key is published for a while before it signs, so that no consumer meets a token whose key it cannot have seen;
 //! an old one stays published until the last token that it signed has ended.
 
-use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
+use aws_lc_rs::{error::KeyRejected, rand::SystemRandom, signature::Ed25519KeyPair};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{
     Algorithm, EncodingKey,
@@ -13,6 +13,7 @@ use rcgen::KeyPair;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::signer::Signer;
 use crate::api::key_manager::SigningAlgorithm;
 
 /// How long a key signs.
@@ -70,23 +71,9 @@ pub enum KeyError {
     /// A stored key is damaged.
     #[error("read a signing key")]
     Read(#[from] jsonwebtoken::errors::Error),
-}
-
-/// A key ready to sign.
-#[derive(Clone)]
-pub struct Signer {
-    /// RFC 7638 thumbprint.
-    pub kid: String,
-    /// What it signs with.
-    pub algorithm: Algorithm,
-    /// The private key.
-    pub key: EncodingKey,
-}
-
-impl std::fmt::Debug for Signer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signer").field("kid", &self.kid).finish_non_exhaustive()
-    }
+    /// A stored key is none that can sign.
+    #[error("read a signing key")]
+    Rejected(#[from] KeyRejected),
 }
 
 impl KeySet {
@@ -150,11 +137,10 @@ impl KeySet {
             .find(|key| key.signs_from <= now)
             .or(self.keys.first());
         Ok(match key {
-            Some(key) => Some(Signer {
-                kid: key.kid.clone(),
-                algorithm: algorithm(key.algorithm),
-                key: encoding_key(key.algorithm, &key.private_key)?,
-            }),
+            Some(key) => {
+                let private_key = encoding_key(key.algorithm, &key.private_key)?;
+                Some(Signer::new(&key.kid, key.algorithm, &private_key)?)
+            }
             None => None,
         })
     }
@@ -207,7 +193,7 @@ fn encoding_key(algorithm: SigningAlgorithm, private_key: &SecretString) -> Resu
     })
 }
 
-const fn algorithm(signing: SigningAlgorithm) -> Algorithm {
+pub(super) const fn algorithm(signing: SigningAlgorithm) -> Algorithm {
     match signing {
         SigningAlgorithm::ES256 => Algorithm::ES256,
         SigningAlgorithm::EdDSA => Algorithm::EdDSA,
@@ -291,12 +277,20 @@ mod tests {
             let set = KeySet { keys: vec![key] };
             let signer = set.signer(at(0)).unwrap().unwrap();
             assert!(!kid.is_empty() && signer.kid == kid);
-            jsonwebtoken::encode(
-                &jsonwebtoken::Header::new(signer.algorithm),
-                &serde_json::json!({}),
-                &signer.key,
-            )
-            .unwrap();
+            let token = signer.token(&serde_json::json!({"sub": "a"})).unwrap();
+            let header = jsonwebtoken::decode_header(&token).unwrap();
+            assert_eq!(
+                (header.typ.as_deref(), header.kid.as_ref()),
+                (Some("at+jwt"), Some(&kid))
+            );
+            let jwks = set.jwks().unwrap();
+            let public = jsonwebtoken::DecodingKey::from_jwk(jwks.find(&kid).unwrap()).unwrap();
+            let mut validation = jsonwebtoken::Validation::new(super::algorithm(algorithm));
+            validation.required_spec_claims.clear();
+            let claims = jsonwebtoken::decode::<serde_json::Value>(&token, &public, &validation)
+                .unwrap()
+                .claims;
+            assert_eq!(claims["sub"], "a");
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod record;
 pub mod revocations;
 pub mod server;
+pub mod signer;
 pub mod store;
 
 mod follow;
