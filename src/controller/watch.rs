@@ -276,7 +276,14 @@ async fn watch_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
 /// Metadata only: the operator never holds the values of all Secrets.
 async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
     let api = Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone());
-    let config = watcher::Config::default().labels(&format!("{}={}", hints::MANAGED_BY_LABEL, hints::MANAGED_BY));
+    // The resident key manager follows its records itself.
+    let selector = format!(
+        "{}={},{COMPONENT_LABEL} notin ({})",
+        hints::MANAGED_BY_LABEL,
+        hints::MANAGED_BY,
+        resident::record::COMPONENT
+    );
+    let config = watcher::Config::default().labels(&selector);
     let apply = |secret: PartialObjectMeta<Secret>| {
         let name = name(&secret);
         match secret.labels().get(COMPONENT_LABEL).map(String::as_str) {
