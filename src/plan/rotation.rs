@@ -52,8 +52,8 @@ pub fn asked_for(key: &ApplicationKey, hints: &Hints) -> bool {
 
 /// When the interval asks for the next rotation.
 ///
-/// An interval that was set or shortened on a key that is older than it does not rotate a fleet at once: the first
-/// rotation is a share of the interval from now. What status says already stays.
+/// An interval that was set or shortened does not rotate a fleet at once: the first rotation is not before a share of the
+/// interval from now. What status says already is put off by no edit of anything else.
 pub fn next_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
     let interval: SignedDuration = o.spec().rotation.as_ref()?.interval?.into();
     let issued_at = o.secret.ours()?.hints.issued_at?;
@@ -63,15 +63,13 @@ pub fn next_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
         .and_then(|s| s.credential.as_ref())
         .and_then(|c| c.next_rotation_time.as_ref())
         .map(|t| t.0);
-    let unchanged = status.and_then(|s| s.observed_generation) == o.key.metadata.generation;
+    let share = identity::share(&["rotation", o.namespace(), o.name()], interval);
+    let spread = due.max(whole_second(now.checked_add(share).ok()?));
     match said {
-        Some(said) if unchanged && said >= due => Some(said),
-        Some(said) if said == due => Some(due),
-        _ if due > now => Some(due),
-        _ => now
-            .checked_add(identity::share(&["rotation", o.namespace(), o.name()], interval))
-            .ok()
-            .map(whole_second),
+        // It was rotated since, or the interval is longer now.
+        Some(said) if said < due => Some(due),
+        Some(said) => Some(said.min(spread)),
+        None => Some(spread),
     }
 }
 
@@ -91,4 +89,127 @@ pub fn renew_at(key: &ApplicationKey, token: &AccessTokenSpec, issued: Timestamp
         |before| life - before,
     );
     whole_second(issued.checked_add(after).unwrap_or(expires))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        api::conditions::Say,
+        plan::observed::{Hand, Published, SecretView, State},
+    };
+
+    fn hours(hours: i64) -> Timestamp {
+        Timestamp::from_second(hours * 3600).unwrap()
+    }
+
+    /// A key whose secret was published at hour zero, and whose status speaks of this rotation.
+    fn observed(interval: &str, said: Option<Timestamp>) -> Observed {
+        let key = json!({
+            "apiVersion": "appkeys.dev/v1alpha1", "kind": "ApplicationKey",
+            "metadata": {"namespace": "team", "name": "k", "generation": 2},
+            "spec": {
+                "applicationRef": {"name": "shop"}, "environment": "Production", "rotation": {"interval": interval},
+            },
+            "status": {
+                // Some other edit was not seen yet.
+                "observedGeneration": 1,
+                "credential": {"version": 1, "phase": "Idle", "nextRotationTime": said},
+            },
+        });
+        let published = Published {
+            name: "k".to_owned(),
+            uid: String::new(),
+            resource_version: String::new(),
+            type_: "Opaque".to_owned(),
+            labels: std::collections::BTreeMap::new(),
+            annotations: std::collections::BTreeMap::new(),
+            entries: crate::plan::secret::Entries::default(),
+            hints: Hints {
+                issued_at: Some(hours(0)),
+                ..Hints::default()
+            },
+            tampered: false,
+            released_by: None,
+        };
+        Observed {
+            cluster_id: "c".to_owned(),
+            key: serde_json::from_value(key).unwrap(),
+            application: None,
+            target: Err(Say::no("Ready", "None", "none")),
+            secret: SecretView::Ours(Box::new(published)),
+            former: None,
+            tokens: SecretView::Absent,
+            state: State::default(),
+            hand: Hand::default(),
+        }
+    }
+
+    /// The share of 24 hours that this key waits before its first rotation.
+    fn share() -> SignedDuration {
+        identity::share(&["rotation", "team", "k"], SignedDuration::from_hours(24))
+    }
+
+    #[test]
+    fn an_interval_rotates_when_it_is_over_and_a_fleet_never_at_once() {
+        let (long_ago, now) = (hours(1000), hours(2000));
+        // What status says, the time, and when the rotation is due.
+        let cases = [
+            ("just published", None, hours(0), hours(24)),
+            ("as said", Some(hours(24)), hours(23), hours(24)),
+            ("overdue, since nobody was there", Some(hours(24)), now, hours(24)),
+            ("switched on for an old key", None, now, now + share()),
+            (
+                "and an edit later",
+                Some(now + share()),
+                now + share() / 2,
+                now + share(),
+            ),
+            ("and its time has come", Some(long_ago), now, long_ago),
+            ("shortened from 1000 days", Some(hours(24_000)), now, now + share()),
+            (
+                "shortened soon after publication",
+                Some(hours(720)),
+                hours(1),
+                hours(24),
+            ),
+            (
+                "shortened at the last moment",
+                Some(hours(720)),
+                hours(23),
+                (hours(23) + share()).max(hours(24)),
+            ),
+            ("made longer", Some(hours(12)), hours(6), hours(24)),
+        ];
+        for (name, said, now, due) in cases {
+            assert_eq!(next_time(&observed("24h", said), now), Some(due), "{name}");
+        }
+        assert!(
+            share() > SignedDuration::from_hours(1),
+            "the case of the last moment is one"
+        );
+    }
+
+    #[test]
+    fn a_token_is_renewed_before_its_end_whatever_is_asked_for() {
+        let key = observed("24h", None).key;
+        let seconds = SignedDuration::from_secs;
+        for life in [1, 2, 10, 59, 60, 61, 300, 3600, 43_200, 86_400 * 30].map(seconds) {
+            let end = hours(0) + life;
+            for before in [10, 30, 60, 3600, 86_400, 86_400 * 365].map(seconds) {
+                let token = AccessTokenSpec {
+                    renew_before: Some(crate::api::Duration(before)),
+                    ..AccessTokenSpec::default()
+                };
+                let at = renew_at(&key, &token, hours(0), end);
+                assert!(hours(0) < at && at < end, "{life} {before}: {at}");
+                assert!(before >= life || at == end - before, "{life} {before}: {at}");
+            }
+            let at = renew_at(&key, &AccessTokenSpec::default(), hours(0), end);
+            let third = life / 3;
+            assert!(at <= end - third && at >= end - third - life / 10, "{life}: {at}");
+        }
+    }
 }
