@@ -107,13 +107,23 @@ impl Leadership {
         }
     }
 
-    /// Makes a call as the leader: not begun without a claim, and cut off when that ends.
+    /// Makes a call as the leader: not begun without a claim, and cut off when that ends. It may outlive the claim that it
+    /// began under while that is renewed.
     ///
     /// # Errors
     /// [`Deposed`]; the call may then have had its effect.
     pub async fn bounded<T>(&self, call: impl Future<Output = T>) -> Result<T, Deposed> {
-        let claim = self.claim().ok_or(Deposed)?;
-        timeout_at(claim.writes_end, call).await.map_err(|_| Deposed)
+        let mut claim = self.claim().ok_or(Deposed)?;
+        let mut call = std::pin::pin!(call);
+        loop {
+            if let Ok(result) = timeout_at(claim.writes_end, &mut call).await {
+                return Ok(result);
+            }
+            claim = self
+                .claim()
+                .filter(|renewed| renewed.epoch == claim.epoch)
+                .ok_or(Deposed)?;
+        }
     }
 }
 

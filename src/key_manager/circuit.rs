@@ -1,4 +1,4 @@
-//! Whether a key manager may be called: closed while it answers, open after it did not, with one probe at a time.
+//! Whether a key manager may be called: closed while it answers, open after it did not, with one probe after each pause.
 
 use std::time::Duration;
 
@@ -30,8 +30,21 @@ struct Open {
     /// Pauses so far.
     pauses: u32,
     probe_at: Instant,
-    /// Since when a probe is under way.
+    /// Whether a probe is under way.
     probing: bool,
+}
+
+/// The pause after so many others; `None` for an answer about one request, which says nothing of the others.
+fn pause(category: Category, pauses: u32) -> Option<Duration> {
+    let (first, most) = match category {
+        Category::Unreachable => UNREACHABLE,
+        Category::CredentialsRejected => REJECTED,
+        Category::Throttled => THROTTLED,
+        Category::MissingPermission | Category::InvalidRequest | Category::ClientConflict | Category::NotYet => {
+            return None;
+        }
+    };
+    Some((first * 2_u32.saturating_pow(pauses.min(16))).min(most))
 }
 
 impl Circuit {
@@ -41,13 +54,15 @@ impl Circuit {
     /// What the last call said, as not sent.
     pub fn enter(&mut self, now: Instant) -> Result<(), Error> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        if open.probing || now < open.probe_at {
+        if now < open.probe_at {
             return Err(Error {
                 sent: false,
                 ..open.error.clone()
             });
         }
         open.probing = true;
+        // Nobody waits for a probe that gets no answer: the next one follows after a pause all the same.
+        open.probe_at = now + pause(open.error.category, open.pauses).unwrap_or_default();
         Ok(())
     }
 
@@ -58,14 +73,9 @@ impl Circuit {
 
     /// A call failed; `retry_after` is what the key manager asked for.
     pub fn failed(&mut self, error: &Error, retry_after: Option<Duration>, now: Instant) {
-        let (first, most) = match error.category {
-            Category::Unreachable => UNREACHABLE,
-            Category::CredentialsRejected => REJECTED,
-            Category::Throttled => THROTTLED,
-            // An answer about this one request.
-            Category::MissingPermission | Category::InvalidRequest | Category::ClientConflict | Category::NotYet => {
-                return self.answered();
-            }
+        let pauses = self.open.as_ref().map_or(0, |open| open.pauses);
+        let Some(pause) = pause(error.category, pauses) else {
+            return self.answered();
         };
         self.failures += 1;
         let at_once = error.category != Category::Unreachable;
@@ -77,12 +87,10 @@ impl Circuit {
         if late {
             return;
         }
-        let pauses = self.open.as_ref().map_or(0, |open| open.pauses);
-        let pause = retry_after.unwrap_or_else(|| (first * 2_u32.saturating_pow(pauses.min(16))).min(most));
         self.open = Some(Open {
             error: error.clone(),
             pauses: pauses + 1,
-            probe_at: now + pause,
+            probe_at: now + retry_after.unwrap_or(pause),
             probing: false,
         });
     }
@@ -123,6 +131,12 @@ mod tests {
         let later = circuit.probe_at().unwrap();
         assert!(circuit.enter(later).is_ok(), "the probe");
         assert!(circuit.enter(later).is_err(), "not a second one beside it");
+        let next = circuit.probe_at().unwrap();
+        assert_eq!(
+            next,
+            later + UNREACHABLE.1,
+            "a probe that hangs holds up the next no longer than that"
+        );
         circuit.failed(&no_answer(), None, later);
         assert!(circuit.probe_at().unwrap() > later + UNREACHABLE.0);
         let later = circuit.probe_at().unwrap();

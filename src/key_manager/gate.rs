@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     num::NonZeroU32,
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,6 +28,8 @@ pub struct Gate {
     budget: Option<DefaultDirectRateLimiter>,
     circuit: Mutex<Circuit>,
     waiting: Mutex<BTreeSet<Name>>,
+    /// The key that probed last.
+    probed: Mutex<Option<Name>>,
     clock: Clock,
     leadership: Leadership,
     metrics: Arc<Metrics>,
@@ -53,6 +56,7 @@ impl Gate {
             budget,
             circuit: Mutex::default(),
             waiting: Mutex::default(),
+            probed: Mutex::default(),
             clock,
             leadership,
             metrics,
@@ -64,9 +68,17 @@ impl Gate {
         self.waiting().insert(key);
     }
 
-    /// A key that waits, to probe with; it goes on waiting.
+    /// A key that waits, to probe with; it goes on waiting. They take turns: the probe of one may hang.
     pub fn one_waiting(&self) -> Option<Name> {
-        self.waiting().first().cloned()
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting();
+        let next = probed.as_ref().and_then(|probed| {
+            let after = (Bound::Excluded(probed), Bound::Unbounded);
+            waiting.range::<Name, _>(after).next()
+        });
+        let next = next.or(waiting.first()).cloned();
+        probed.clone_from(&next);
+        next
     }
 
     /// A key does not wait any more.
@@ -189,6 +201,10 @@ impl KeyManager for Gated {
     }
 
     async fn find(&self, mark: &Mark, attempt: &str) -> Result<Option<Answer>, Error> {
+        if !self.driver.capabilities().find {
+            // Nobody is asked, so that is no answer which would close the circuit.
+            return Ok(None);
+        }
         self.gate.call("find", self.driver.find(mark, attempt)).await
     }
 
