@@ -76,6 +76,11 @@ fn text(error: &kube::Error) -> String {
     }
 }
 
+/// Whether the API server refused a request for what it asks: a quota, a policy, a missing right.
+pub fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422))
+}
+
 #[expect(clippy::too_many_lines, reason = "one arm a step")]
 /// Does one step.
 pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), Failure> {
@@ -90,6 +95,8 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             Ok(())
         }
         Step::WriteState(state) => write_state(ctx, seen, *state).await,
+        Step::Look => Ok(observe::look(ctx, seen).await?),
+        Step::HandOver(former) => hand_over(ctx, seen, &former).await,
         Step::Fence(published) => fence(ctx, seen, &published).await,
         Step::RegisterGiven(properties) => register_given(ctx, seen, &properties).await,
         Step::Find(attempt) => find(ctx, seen, attempt).await,
@@ -399,6 +406,23 @@ async fn write_state(ctx: &Context, seen: &mut Seen, state: State) -> Result<(),
     Ok(())
 }
 
+async fn hand_over(ctx: &Context, seen: &mut Seen, former: &str) -> Result<(), Failure> {
+    let namespace = seen.o.namespace().to_owned();
+    let stored = observe::read_state(ctx, &Name::new(&namespace, former)).await?;
+    let left = State {
+        replacements: stored.state.replacements,
+        ..State::default()
+    };
+    let operator = &ctx.settings.operator_namespace;
+    let before = stored.stored.as_deref();
+    let written = secrets::write_state(&ctx.client, operator, &namespace, former, before, left.clone()).await?;
+    if written.is_none() {
+        return Err(Failure::Changed);
+    }
+    seen.o.hand.released = Some(left);
+    Ok(())
+}
+
 async fn fence(ctx: &Context, seen: &mut Seen, published: &crate::plan::observed::Published) -> Result<(), Failure> {
     let mut hints = published.hints.clone();
     hints.attempt = ctx.entropy.attempt_id()?;
@@ -481,12 +505,16 @@ async fn register_given(ctx: &Context, seen: &mut Seen, properties: &key_manager
     write_state(ctx, seen, state).await?;
     let client = seen.o.client(String::new());
     let secret = ctx.entropy.client_secret()?;
-    match changing(
-        &driver,
-        driver.register(&client, properties, &secret, Some(&attempt.id)),
-    )
-    .await?
-    {
+    let registered = driver.register(&client, properties, &secret, Some(&attempt.id)).await;
+    if registered.as_ref().is_err_and(key_manager::Error::made_nothing) {
+        // There is nothing to look for, and no orphan to name.
+        let state = State {
+            attempt: None,
+            ..seen.o.state.clone()
+        };
+        write_state(ctx, seen, state).await?;
+    }
+    match changing(&driver, async { registered }).await? {
         Registered::Made(answer) => store_answer(ctx, seen, attempt.key_manager, answer).await,
         Registered::Exists => Err(not_there(&client)),
     }

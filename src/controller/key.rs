@@ -98,11 +98,6 @@ fn again(at: Option<Timestamp>) -> Again {
     at.map_or(Again::OnChange, Again::At)
 }
 
-/// Whether the API server refuses what is asked for, as a quota or a policy does, so that a person has to be told.
-fn refused(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_forbidden() || status.is_invalid() || status.code == 400)
-}
-
 async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     let before = seen.o.key.status.clone();
     let version = seen.o.secret.ours().map_or(0, |published| published.hints.version);
@@ -145,7 +140,8 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
             retry = true;
             report::failed_pass(&name, failure);
             match failure {
-                Failure::Api(error) if !refused(error) => return Again::Failed,
+                // Without an answer nothing can be said either, and what is only too much is soon over.
+                Failure::Api(error) if !execute::is_refusal(error) => return Again::Failed,
                 _ if deleting => vec![removal::waiting(&failure.to_string())],
                 _ => status::failed(&seen.o, failure.reason(), &failure.to_string()),
             }
@@ -156,8 +152,6 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     }
     let status = status::status(&seen.o, &says, now);
     let wake = status.next_change_time.as_ref().map(|t| t.0);
-    // Nobody tells when a Secret that is not ours goes.
-    let taken = conditions::reason(&status.conditions, "Ready") == Some("SecretConflict");
     remember(ctx, &seen.o.key, Some(&seen.o));
     report::changed(ctx, &seen.o, before.as_ref(), &status, version).await;
     match execute::write_status(ctx, &mut seen, status).await {
@@ -169,7 +163,8 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
         }
     }
     let hand = &seen.o.hand;
-    if retry || taken || hand.gone.is_some() || !hand.refused_tokens.is_empty() || hand.uncleaned.is_some() {
+    let soon = retry || status::unwatched(&says) || hand.gone.is_some() || hand.uncleaned.is_some();
+    if soon || !hand.refused_tokens.is_empty() {
         Again::Failed
     } else {
         again(wake)

@@ -51,19 +51,7 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
     } else {
         secrets::StoredState::default()
     };
-    let secret = read_secret(ctx, &name, &secret::name(&key), new).await?;
-    let secret = match secret {
-        SecretView::Absent => {
-            let first = ctx
-                .world
-                .lock()
-                .first_to_name(&Name::new(&name.namespace, secret::name(&key)));
-            first
-                .filter(|first| *first != name.name)
-                .map_or(SecretView::Absent, SecretView::Wanted)
-        }
-        other => other,
-    };
+    let secret = own_secret(ctx, &name, &key, new).await?;
     let separate = !secret::same_secret(&key.spec);
     let known_tokens = ctx
         .world
@@ -108,6 +96,8 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
         found_before.as_ref(),
     );
     let mut hand = hand(&stored_state.state, &secret);
+    hand.looked = !new;
+    hand.released = released(ctx, &name.namespace, &secret).await?;
     hand.in_doubt = ctx.world.lock().in_doubt.contains(&name);
     if let Some(deleted) = &key.metadata.deletion_timestamp {
         let failed = ctx.world.lock().deleting.get(&name).copied().unwrap_or_default();
@@ -146,6 +136,31 @@ pub fn departed(ctx: &Context, name: &Name, stored_state: secrets::StoredState) 
     Seen { o, stored_state }
 }
 
+/// Reads live what a new key knows from the watch alone.
+pub async fn look(ctx: &Context, seen: &mut Seen) -> kube::Result<()> {
+    let name = Name::new(seen.o.namespace(), seen.o.name());
+    seen.stored_state = read_state(ctx, &name).await?;
+    seen.o.state = seen.stored_state.state.clone();
+    seen.o.secret = own_secret(ctx, &name, &seen.o.key, false).await?;
+    seen.o.hand = Hand {
+        looked: true,
+        in_doubt: seen.o.hand.in_doubt,
+        released: released(ctx, &name.namespace, &seen.o.secret).await?,
+        not_found: std::mem::take(&mut seen.o.hand.not_found),
+        deleted: std::mem::take(&mut seen.o.hand.deleted),
+        ..hand(&seen.o.state, &seen.o.secret)
+    };
+    Ok(())
+}
+
+/// The state of the deleted key whose Secret this is.
+async fn released(ctx: &Context, namespace: &str, secret: &SecretView) -> kube::Result<Option<State>> {
+    let Some(former) = secret.ours().and_then(|published| published.released_by.as_ref()) else {
+        return Ok(None);
+    };
+    Ok(Some(read_state(ctx, &Name::new(namespace, former)).await?.state))
+}
+
 /// The key manager that was found for a key before anything was published.
 fn first_key_manager(key: &ApplicationKey) -> Option<crate::api::KeyManagerRef> {
     let note = key.annotations().get(hints::FIRST_CLIENT)?;
@@ -161,6 +176,18 @@ pub async fn read_state(ctx: &Context, name: &Name) -> kube::Result<secrets::Sto
         &name.name,
     )
     .await
+}
+
+/// Reads the Secret of a key's credential; of keys that name the same one, and none has published it, the first has it.
+async fn own_secret(ctx: &Context, name: &Name, key: &ApplicationKey, new: bool) -> kube::Result<SecretView> {
+    let secret = secret::name(key);
+    let view = read_secret(ctx, name, &secret, new).await?;
+    if !matches!(view, SecretView::Absent) {
+        return Ok(view);
+    }
+    let first = ctx.world.lock().first_to_name(&Name::new(&name.namespace, secret));
+    let other = first.filter(|first| *first != name.name);
+    Ok(other.map_or(SecretView::Absent, SecretView::Wanted))
 }
 
 /// Reads a Secret as a key sees it. A key that nothing was done for yet trusts the cache; its create is guarded anyway.
@@ -210,7 +237,14 @@ pub fn target(
         KeyManagerKind::KeyManager => Grants::everything(),
         KeyManagerKind::ClusterKeyManager => {
             let none = std::collections::BTreeMap::new();
-            Grants::of(&entry.access, world.namespaces.get(&namespace).unwrap_or(&none))
+            let labels = world.namespaces.get(&namespace);
+            if labels.is_none() && !entry.access.is_empty() {
+                // Nothing is granted and nothing withdrawn for labels that were not seen.
+                let text =
+                    format!("namespace {namespace} was not seen yet, so what {reference} grants it is not known");
+                return Err(Say::no("Ready", "NamespaceNotSeen", text));
+            }
+            Grants::of(&entry.access, labels.unwrap_or(&none))
         }
     };
     Ok(Target {

@@ -162,7 +162,7 @@ async fn watch_namespaces(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         let labels = namespace.labels().clone();
         let mut world = ctx.world.lock();
         let before = world.namespaces.insert(namespace.name_any(), labels.clone());
-        if before.is_some_and(|before| before != labels) {
+        if before != Some(labels) {
             let keys: Vec<_> = world.keys_in_namespace(&namespace.name_any());
             drop(world);
             for key in keys {

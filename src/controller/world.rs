@@ -7,7 +7,6 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-
 use tokio::time::Instant;
 
 use super::queue::{Item, Lane, Name};

@@ -54,6 +54,11 @@ impl Error {
         )
     }
 
+    /// Whether the call cannot have made anything: it was never sent, or it was answered with a refusal.
+    pub fn made_nothing(&self) -> bool {
+        !self.sent || self.category != Category::Unreachable
+    }
+
     /// The kind as a word.
     pub fn reason(&self) -> &'static str {
         self.category.into()

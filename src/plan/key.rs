@@ -271,6 +271,9 @@ fn make(o: &Observed, target: &Target, moving: Option<&Published>, now: Timestam
             secret: None,
         };
     }
+    if !o.hand.looked {
+        return Step::Look;
+    }
     // The client is there and nobody here knows its secret: a process died before publishing it, or the Secret was deleted.
     if target.capabilities.read_secret && !o.hand.occupied {
         return Step::ReadSecret(client);
@@ -326,6 +329,8 @@ fn rename(o: &Observed, target: &Target, former: &Published, now: Timestamp) -> 
 fn make_given(o: &Observed, target: &Target) -> Step {
     match &o.state.attempt {
         Some(attempt) if !o.hand.not_found.contains(&attempt.id) => Step::Find(attempt.clone()),
+        // A second client would not be recognised as the same one.
+        _ if !o.hand.looked => Step::Look,
         _ => Step::RegisterGiven(o.properties(target)),
     }
 }
@@ -346,11 +351,15 @@ fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) ->
     if let Some(credential) = &o.hand.credential {
         return Some(use_credential(o, target, credential, now));
     }
-    if let Some(former) = &published.released_by
-        && o.state.client.is_none()
-        && target.capabilities.chosen_identity()
-    {
-        return Some(take_over(o, target, published, former));
+    if let Some(former) = &published.released_by {
+        if o.state.client.is_none() {
+            return Some(take_over(o, target, published, former));
+        }
+        let left = o.hand.released.as_ref();
+        if left.is_some_and(|left| left.client.is_some() || left.old.is_some() || left.making.is_some()) {
+            // A later key of that name must not find this client as its own.
+            return Some(Step::HandOver(former.clone()));
+        }
     }
     let Some(secret) = published.client_secret() else {
         // Somebody took the entry away: as if the Secret were not there, save that the write replaces it.
@@ -463,32 +472,39 @@ fn unmanageable(
     }
 }
 
-/// A Secret of a deleted key of another name: the client is marked as ours, by its derived identity only.
+/// A Secret of a deleted key of another name: the client is marked as ours, by the state that the deleted key left or by its
+/// derived identity only.
 fn take_over(o: &Observed, target: &Target, published: &Published, former: &str) -> Step {
+    let left = o.hand.released.clone().unwrap_or_default();
     let mark = crate::key_manager::Mark {
         name: former.to_owned(),
         ..o.mark()
     };
-    let derived = super::identity::client_id(&mark, &target.reference, published.hints.replacements);
-    if derived != published.hints.client_id {
+    let derived = || {
+        let id = super::identity::client_id(&mark, &target.reference, published.hints.replacements);
+        let ours = target.capabilities.chosen_identity() && id == published.hints.client_id;
+        ours.then(|| PlacedClient {
+            key_manager: target.reference.clone(),
+            client: Client {
+                id,
+                mark: mark.clone(),
+                management: None,
+            },
+        })
+    };
+    let known = left.client.clone().filter(|placed| published.is_of(placed));
+    let Some(client) = known.or_else(derived) else {
         let text = format!(
             "Secret {} was released by key {former}, but its client is not the one of that key",
             published.name
         );
         return not_ready("SecretConflict", text);
-    }
-    let client = Client {
-        id: derived,
-        mark,
-        management: None,
     };
     Step::write_state(State {
-        client: Some(PlacedClient {
-            key_manager: target.reference.clone(),
-            client,
-        }),
-        replacements: published.hints.replacements,
-        ..o.state.clone()
+        client: Some(client),
+        replacements: published.hints.replacements.max(left.replacements),
+        answer: None,
+        ..left
     })
 }
 

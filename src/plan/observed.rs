@@ -234,6 +234,10 @@ pub struct Hand {
     pub credential: Option<InHand>,
     /// A client of our identity exists, with a secret that we do not know.
     pub exists: bool,
+    /// The Secret and the state were read live in this pass; those of a new key are known from the watch alone.
+    pub looked: bool,
+    /// What the state Secret of the deleted key holds whose Secret this key takes over.
+    pub released: Option<State>,
     /// An unpublished secret is in the way.
     pub occupied: bool,
     /// The published Secret was fenced: a secret that is in the way cannot be published any more.

@@ -49,7 +49,12 @@ pub fn failed(o: &Observed, reason: &'static str, message: &str) -> Vec<Say> {
     ]
 }
 
-/// The status after a pass that ended with `says`.
+/// Whether nothing that is watched tells when that which stands against a key goes, so that it has to be looked at again.
+pub fn unwatched(says: &[Say]) -> bool {
+    says.iter().any(|say| say.reason == "SecretConflict")
+}
+
+/// The status after a pass that ended with `says`; `now` is when its last step was decided.
 pub fn status(o: &Observed, says: &[Say], now: Timestamp) -> ApplicationKeyStatus {
     let old = o.key.status.clone().unwrap_or_default();
     let generation = o.key.metadata.generation;

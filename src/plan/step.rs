@@ -21,6 +21,11 @@ pub enum Step {
     Announce(Say),
     /// Replace the content of the state Secret; empty deletes it.
     WriteState(Box<State>),
+    /// Read Secret and state of a new key live: a watch may have missed them.
+    Look,
+    /// Clear the state Secret of the deleted key of this name, but for its count of replacements: what it held is this
+    /// key's now.
+    HandOver(String),
     /// Put a new attempt id into the published Secret, so that a write from before it must conflict.
     Fence(Box<Published>),
     /// Note an attempt in the state Secret, make a client of given identity and store the answer at once.
@@ -122,6 +127,8 @@ impl Step {
             Self::Begin(_) => "Begin",
             Self::Announce(_) => "Announce",
             Self::WriteState(_) => "WriteState",
+            Self::Look => "Look",
+            Self::HandOver(_) => "HandOver",
             Self::Fence(_) => "Fence",
             Self::RegisterGiven(_) => "RegisterGiven",
             Self::Find(_) => "Find",
