@@ -94,6 +94,12 @@ impl MemoryApi {
         self.0.epoch.send_modify(|epoch| *epoch += 1);
     }
 
+    /// Ends all watches, and makes them begin anew with a list, as a compaction does.
+    pub fn expire_watches(&self) {
+        self.store().compact();
+        self.drop_watches();
+    }
+
     fn after_write(&self, store: &mut Store) {
         if let Some(inspect) = &mut *self.0.inspect.lock().unwrap_or_else(PoisonError::into_inner) {
             inspect(store);
@@ -123,6 +129,11 @@ impl MemoryApi {
     }
 
     fn watch(&self, request: &RequestInfo) -> Answer {
+        if self.store().is_compacted(request.resource_version) {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "too old resource version", "reason": "Expired", "code": 410});
+            return json_answer(200, &json!({"type": "ERROR", "object": status}));
+        }
         let versions = self.0.versions.subscribe();
         let mut epoch = self.0.epoch.subscribe();
         epoch.mark_unchanged();

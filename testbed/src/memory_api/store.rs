@@ -1,6 +1,6 @@
 //! The objects, and what each verb does to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -56,6 +56,10 @@ pub struct Store {
     version: u64,
     objects: BTreeMap<Id, Value>,
     changes: Vec<Change>,
+    /// Watches cannot begin before this version.
+    oldest: u64,
+    /// Objects that lists leave out.
+    hidden: BTreeSet<Id>,
 }
 
 impl std::fmt::Debug for Store {
@@ -78,6 +82,8 @@ impl Store {
             version: 1,
             objects: BTreeMap::new(),
             changes: vec![],
+            oldest: 0,
+            hidden: BTreeSet::new(),
         }
     }
 
@@ -99,6 +105,28 @@ impl Store {
     /// All objects of a kind.
     pub fn all<'a>(&'a self, plural: &'a str) -> impl Iterator<Item = (&'a Id, &'a Value)> {
         self.objects.iter().filter(move |(id, _)| id.plural == plural)
+    }
+
+    /// All that objects of a kind ever were, in the order of the changes.
+    pub fn history<'a>(&'a self, plural: &'a str) -> impl Iterator<Item = (&'a Id, &'a Value)> {
+        let changes = self.changes.iter().filter(move |change| change.id.plural == plural);
+        changes.map(|change| (&change.id, &change.object))
+    }
+
+    /// From now on lists leave these objects out, as a server with a partial view does.
+    pub fn hide(&mut self, hidden: impl IntoIterator<Item = Id>) {
+        self.hidden = hidden.into_iter().collect();
+    }
+
+    /// Watches have to begin anew with a list, as after a compaction. `history` stays.
+    pub(super) fn compact(&mut self) {
+        self.oldest = self.version + 1;
+        self.version += 1;
+    }
+
+    /// Whether a watch that has seen this version has to begin anew.
+    pub(super) fn is_compacted(&self, seen: u64) -> bool {
+        seen < self.oldest
     }
 
     /// What changed last.
@@ -322,7 +350,7 @@ impl Store {
         let items: Vec<_> = self
             .objects
             .iter()
-            .filter(|(id, object)| matches(request, id, object))
+            .filter(|(id, object)| matches(request, id, object) && !self.hidden.contains(id))
             .map(|(_, object)| object.clone())
             .collect();
         json!({
