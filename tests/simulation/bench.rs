@@ -37,6 +37,7 @@ use tower::ServiceBuilder;
 use super::{
     invariants::{Invariants, records},
     key_manager::{self, Profile, Server, Servers, SimulatedDrivers},
+    record::{Record, Witness},
 };
 
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -67,6 +68,7 @@ pub(crate) struct Plan {
     process: Option<(String, MemoryApi, Arc<Invariants>)>,
     /// The lease cannot be reached any more, and everything else is slow.
     pub(crate) cut_off: AtomicBool,
+    witness: Witness,
     pub(crate) dying: CancellationToken,
 }
 
@@ -78,6 +80,9 @@ impl std::fmt::Debug for Plan {
 
 impl Faults for Plan {
     fn decide(&self, request: &RequestInfo) -> Fault {
+        if let Some(mishap) = self.witness.request(request) {
+            return self.ruled(&format!("{:?} {}", request.verb, request.plural), mishap);
+        }
         let cut_off = self.cut_off.load(Ordering::SeqCst);
         if request.plural == "leases" && cut_off {
             return Fault::LoseRequest;
@@ -134,6 +139,9 @@ impl Faults for Plan {
 impl Plan {
     /// What happens to a call to a key manager.
     pub(crate) fn decide_call(&self, what: &str, writes: bool) -> Fault {
+        if let Some(mishap) = self.witness.call(what, writes) {
+            return self.ruled(what, mishap);
+        }
         if writes && self.cut_off.load(Ordering::SeqCst) {
             self.note(&format!("{what}, cut off"), Fault::Pass);
             return Fault::Delay(2 * LEASE);
@@ -160,6 +168,20 @@ impl Plan {
                 Fault::ApplyAndHang
             }
         }
+    }
+
+    /// What a rule of the run wants.
+    fn ruled(&self, what: &str, mishap: Mishap) -> Fault {
+        let fault = match mishap {
+            Mishap::Lose(fault) => fault,
+            Mishap::DieBefore => Fault::Hang,
+            Mishap::DieAfter => Fault::ApplyAndHang,
+        };
+        if !matches!(mishap, Mishap::Lose(_)) {
+            self.dying.cancel();
+        }
+        self.note(what, fault);
+        fault
     }
 
     fn note(&self, what: &str, fault: Fault) {
@@ -210,6 +232,9 @@ pub(crate) struct Bench {
     processes: usize,
     cluster_id: String,
     pub(crate) servers: Servers,
+    pub(crate) record: Arc<Record>,
+    /// How long a claim to lead lasts; longer ones make days pass quicker.
+    pub(crate) lease: Duration,
     trace: Trace,
 }
 
@@ -255,6 +280,8 @@ impl Bench {
             processes: 0,
             cluster_id: "cluster".into(),
             servers,
+            record: Arc::default(),
+            lease: LEASE,
             trace,
         };
         bench.api.edit(|store| {
@@ -293,6 +320,7 @@ impl Bench {
             trace: self.trace.clone(),
             clock: Some(self.clock.clone()),
             process: Some((identity.clone(), self.api.clone(), self.invariants.clone())),
+            witness: Witness::new(&self.record, self.processes + 1, &self.clock),
             ..Plan::default()
         });
         self.note(&format!("{identity} starts"));
@@ -309,35 +337,12 @@ impl Bench {
             namespace: "appkeys".into(),
             name: "appkeys".into(),
             identity,
-            duration: LEASE,
-            renew_every: LEASE / 5,
+            duration: self.lease,
+            renew_every: self.lease / 5,
             request_timeout: REQUEST_TIMEOUT,
         };
         let store = Arc::new(RecordStore::new(guarded.clone(), "appkeys"));
-        let resident = ResidentKeyManagers {
-            store: store.clone(),
-            revocations: Arc::new(Revocations::new(
-                client.clone(),
-                guarded.clone(),
-                "appkeys",
-                self.clock.clone(),
-                self.entropy.clone(),
-            )),
-            issuers: Issuers::default(),
-            certificate: CurrentCertificate::default(),
-            service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
-            names: vec![],
-            clock: self.clock.clone(),
-            entropy: self.entropy.clone(),
-            client: guarded.clone(),
-            namespace: "appkeys".into(),
-        };
-        let drivers = Arc::new(SimulatedDrivers {
-            resident,
-            servers: self.servers.clone(),
-            plan: plan.clone(),
-            clock: self.clock.clone(),
-        });
+        let drivers = self.drivers(&client, &guarded, store.clone(), plan.clone());
         let settings = Settings {
             cluster_id: self.cluster_id.clone(),
             operator_namespace: "appkeys".into(),
@@ -388,6 +393,40 @@ impl Bench {
             stop,
             _tasks: tasks,
         });
+    }
+
+    /// A process's drivers: the resident one, and the ways to the servers.
+    fn drivers(
+        &self,
+        client: &Client,
+        guarded: &Client,
+        store: Arc<RecordStore>,
+        plan: Arc<Plan>,
+    ) -> Arc<SimulatedDrivers> {
+        let resident = ResidentKeyManagers {
+            store,
+            revocations: Arc::new(Revocations::new(
+                client.clone(),
+                guarded.clone(),
+                "appkeys",
+                self.clock.clone(),
+                self.entropy.clone(),
+            )),
+            issuers: Issuers::default(),
+            certificate: CurrentCertificate::default(),
+            service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
+            names: vec![],
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            client: guarded.clone(),
+            namespace: "appkeys".into(),
+        };
+        Arc::new(SimulatedDrivers {
+            resident,
+            servers: self.servers.clone(),
+            plan,
+            clock: self.clock.clone(),
+        })
     }
 
     /// Kills the process, and one that may still run beside it.
@@ -553,5 +592,17 @@ impl Bench {
         while self.is_running() && Instant::now() < end {
             sleep(Duration::from_millis(250)).await;
         }
+    }
+}
+
+impl Bench {
+    /// Takes the process away alive: it runs until what is returned is dropped, beside those that are started later.
+    pub(crate) fn set_aside(&mut self) -> impl Sized + use<> {
+        self.process.take()
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }

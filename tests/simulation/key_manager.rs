@@ -88,6 +88,10 @@ pub(crate) struct Server {
     /// Clients with the secrets that they were seen to authenticate with.
     used: Mutex<BTreeSet<(String, String)>>,
     down: AtomicBool,
+    /// How long its access tokens live.
+    pub(crate) life: Mutex<SignedDuration>,
+    /// Every secret value that it ever gave or took.
+    issued: Mutex<Vec<String>>,
 }
 
 impl Server {
@@ -99,6 +103,8 @@ impl Server {
             counter: Mutex::default(),
             used: Mutex::default(),
             down: AtomicBool::new(false),
+            life: Mutex::new(SignedDuration::from_hours(12)),
+            issued: Mutex::default(),
         }
     }
 
@@ -162,13 +168,14 @@ impl Server {
         if self.owned(&mut clients, client)?.is_some() {
             return Ok(Registered::Exists);
         }
+        self.issued.lock().unwrap().push(secret.expose_secret().to_owned());
         let stored = Stored {
             mark: Some(client.mark.clone()),
             secrets: vec![secret.expose_secret().to_owned()],
             token: number,
         };
         clients.insert(id.clone(), stored);
-        let management = self.given().then(|| management(&id, number));
+        let management = self.given().then(|| self.management(&id, number));
         Ok(Registered::Made(Answer { id, secret, management }))
     }
 
@@ -190,7 +197,7 @@ impl Server {
             return Ok(Changed::Refused);
         }
         stored.token = number;
-        Ok(Changed::Done(Some(management(&client.id, number))))
+        Ok(Changed::Done(Some(self.management(&client.id, number))))
     }
 
     fn add_secret(
@@ -229,6 +236,7 @@ impl Server {
                 }
             }
         }
+        self.issued.lock().unwrap().push(secret.clone());
         stored.secrets.push(secret.clone());
         Ok(SecretAdded::Added(secret.into()))
     }
@@ -254,10 +262,39 @@ impl Server {
     }
 }
 
-fn management(id: &str, number: u32) -> Management {
-    Management {
-        uri: format!("https://key-manager/register/{id}"),
-        token: format!("registration-{number}").into(),
+impl Server {
+    fn management(&self, id: &str, number: u32) -> Management {
+        let token = format!("registration-{number}");
+        self.issued.lock().unwrap().push(token.clone());
+        Management {
+            uri: format!("https://key-manager/register/{id}"),
+            token: token.into(),
+        }
+    }
+
+    /// Every secret value that it ever gave or took.
+    pub(crate) fn issued(&self) -> Vec<String> {
+        self.issued.lock().unwrap().clone()
+    }
+
+    /// All that is known of each client.
+    pub(crate) fn known(&self) -> Vec<String> {
+        let clients = self.clients();
+        clients.iter().map(|(id, stored)| format!("{id} {stored:?}")).collect()
+    }
+
+    /// Puts clients there that are not ours.
+    pub(crate) fn plant(&self, ids: impl Iterator<Item = String>) {
+        let foreign = |id: String| {
+            let secrets = vec![format!("their-secret-of-{id}")];
+            let stored = Stored {
+                mark: None,
+                secrets,
+                token: 0,
+            };
+            (id, stored)
+        };
+        self.clients().extend(ids.map(foreign));
     }
 }
 
@@ -404,10 +441,12 @@ impl KeyManager for Driver {
                 return Ok(TokenAnswer::InvalidClient);
             }
             server.used.lock().unwrap().insert((id.clone(), secret));
+            let value = format!("token-of-{id}-from-{now}");
+            server.issued.lock().unwrap().push(value.clone());
             Ok(TokenAnswer::Issued(Token {
-                value: format!("token-of-{id}").into(),
+                value: value.into(),
                 issued_at: now,
-                expires_at: now + SignedDuration::from_hours(12),
+                expires_at: now + *server.life.lock().unwrap(),
                 scopes,
             }))
         })

@@ -4,9 +4,11 @@
 
 mod bench; // servers, clock and process of one run
 mod key_manager; // key managers of every profile
+mod record; // what processes ask of the servers, and rules over it
 mod invariants; // what must hold after each write, whatever happened
 
 mod crashes; // one fault at every single write of every story
 mod shutdown; // a process that is told to stop
 mod tombstones; // a key that goes although its key manager gives no answer
 mod seeds; // many faults at random
+mod stories; // ways in which operators of this kind have failed
