@@ -8,6 +8,7 @@ mod record; // what processes ask of the servers, and rules over it
 mod invariants; // what must hold after each write, whatever happened
 
 mod crashes; // one fault at every single write of every story
+mod late; // a publication that comes late while what follows is slow
 mod shutdown; // a process that is told to stop
 mod tombstones; // a key that goes although its key manager gives no answer
 mod seeds; // many faults at random
