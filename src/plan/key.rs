@@ -131,12 +131,13 @@ fn left_behind(o: &Observed, target: &Target) -> Option<Step> {
             Step::DeleteClient(placed.clone())
         });
     }
-    let first = || {
-        let none = published.is_none() && o.state.old.is_none() && o.state.client.is_none();
-        none.then(|| o.first_client()).flatten()
-    };
-    let made = o.state.making.clone().or_else(first)?;
+    let none = published.is_none() && o.state.old.is_none() && o.state.client.is_none();
+    let first = || none.then(|| o.first_client()).flatten();
     let wanted = chosen(o, target);
+    let Some(made) = o.state.making.clone().or_else(first) else {
+        // It began where ids are not our choice: the key says where its first client is made before that is made elsewhere.
+        return wanted.filter(|_| none).map(|wanted| Step::Begin(Some(wanted)));
+    };
     let is_wanted = wanted
         .as_ref()
         .is_some_and(|wanted| wanted.key_manager == made.key_manager && wanted.client.id == made.client.id);

@@ -212,6 +212,35 @@ fn story_18_a_cluster_that_is_restored_from_a_backup_has_the_same_clients_and_se
     }
 }
 
+#[test]
+fn story_34_a_key_that_moves_to_another_key_manager_before_it_is_published_leaves_nothing_there() {
+    run(async {
+        let mut bench = Bench::new(1, Profile::GivenIdentity, Profile::TwoSecrets);
+        // Nothing comes of the first registration, nor of the publication after the second.
+        bench.record.rule(|asked| {
+            let stopped = asked.what == "register " || asked.what == "Create secrets team/";
+            stopped.then_some(Mishap::Lose(Fault::Refuse(500)))
+        });
+        bench.put_key("k", &json!({}));
+        bench.start();
+        bench.pass(Duration::from_secs(20)).await;
+        bench.put_key("k", &json!({"keyManagerRef": {"name": "second"}}));
+        bench.becomes("made", |bench| bench.clients().len() == 1).await;
+        bench.put_key("k", &json!({"keyManagerRef": {"name": "first"}}));
+        bench.record.no_rule();
+        bench.becomes("ready", |bench| ready(&bench.key("k"))).await;
+        bench.pass(Duration::from_mins(1)).await;
+        let first = bench.servers.0["first"].ids();
+        assert_eq!(
+            bench.servers.0["second"].ids(),
+            Vec::<String>::new(),
+            "{}",
+            bench.trace()
+        );
+        assert_eq!(first.len(), 1, "{}", bench.trace());
+    });
+}
+
 const FOREIGN: usize = 120;
 
 /// Clients that are not of this cluster, at a key manager that is the resident one or another.
