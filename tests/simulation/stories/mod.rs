@@ -151,7 +151,7 @@ impl Bench {
             .edit(|store| store.delete(&Id::ours("applicationkeys", "team", name)));
     }
 
-    /// Asserts that no invariant was broken, and that the process wrote no more than was due.
+    /// Asserts that no invariant was broken.
     fn is_sound(&self) {
         let broken = self.invariants.broken();
         assert!(broken.is_empty(), "{}\n{}", broken.join("\n"), self.trace());
