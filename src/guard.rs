@@ -1,6 +1,7 @@
 //! One writer: a layer under the Kubernetes client that lets writes through only while this process leads.
 //!
-//! It sits below every call site, so none can forget it. Reads pass.
+//! It sits below every call site, so none can forget it. Reads pass. A write of a new leader waits here until none of a
+//! process before it can be under way: what it replaces was read before, so it names the version and may be refused.
 
 use std::task::{Context, Poll};
 
@@ -56,7 +57,14 @@ where
         if self.leadership.claim().is_none() {
             return Box::pin(future::ready(Err(Deposed.into())));
         }
+        // Nothing is sent before the future is polled.
         let (call, leadership) = (self.inner.call(request), self.leadership.clone());
-        Box::pin(async move { leadership.bounded(call).await?.map_err(Into::into) })
+        Box::pin(async move {
+            let settled = async {
+                leadership.settled().await;
+                call.await
+            };
+            leadership.bounded(settled).await?.map_err(Into::into)
+        })
     }
 }

@@ -41,24 +41,13 @@ pub struct LeaderConfig {
 pub struct Claim {
     /// Counts the holders of the Lease.
     pub epoch: i32,
-    /// This process made the Lease: nobody can have written before it.
-    pub first: bool,
-    /// When this process became the holder.
-    pub since: Instant,
+    /// Nothing is changed before this moment: a call may be under way until then that a process before this one made, be it
+    /// under the same name.
+    pub changes_from: Instant,
     /// When the claim ends.
     pub ends: Instant,
     /// The last moment at which a write may be under way.
     pub writes_end: Instant,
-}
-
-impl Claim {
-    /// Waits until no call can be under way that a process before this one made, be it under the same name: such a call may
-    /// take `request_timeout`.
-    pub async fn settled(&self, request_timeout: Duration) {
-        if !self.first {
-            sleep(request_timeout).await;
-        }
-    }
 }
 
 /// The claim ended before the call did, or there was none.
@@ -92,6 +81,19 @@ impl Leadership {
             if changes.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// How long it is until this process may change anything, where a process before it may still do so.
+    pub fn unsettled(&self) -> Option<Duration> {
+        let wait = self.claim()?.changes_from.saturating_duration_since(Instant::now());
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Waits until no call of a process before this one can be under way.
+    pub async fn settled(&self) {
+        if let Some(wait) = self.unsettled() {
+            sleep(wait).await;
         }
     }
 
@@ -151,14 +153,19 @@ pub async fn run(
         let round = timeout(config.request_timeout, round(&api, &config, &clock, &mut seen, sent));
         match round.await {
             Ok(Ok(Some(epoch))) => {
-                let before = leadership.0.borrow().filter(|claim| claim.epoch == epoch);
-                let since = before.map_or(sent, |claim| claim.since);
+                // Nobody can have written before the process that made the Lease, save itself in a claim that has ended.
+                let first = seen.made && epoch == 0 && leadership.0.borrow().is_none();
+                let before = leadership.claim().filter(|claim| claim.epoch == epoch);
+                let changes_from = match before {
+                    Some(before) => before.changes_from,
+                    None if first => sent,
+                    None => sent + config.request_timeout,
+                };
                 let ends = sent + config.duration;
                 let writes_end = ends.checked_sub(config.request_timeout).unwrap_or(sent);
                 leadership.0.send_replace(Some(Claim {
                     epoch,
-                    first: seen.made && epoch == 0,
-                    since,
+                    changes_from,
                     ends,
                     writes_end,
                 }));

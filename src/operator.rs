@@ -134,7 +134,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         metrics: metrics.clone(),
     };
     let build = || controller::Context::new(parts.clone());
-    let leading = lead(&plain, &leadership, &metrics, request_timeout, build, &shutdown);
+    let leading = lead(&plain, &leadership, &metrics, build, &shutdown);
     Box::pin(leading).await;
     tracing::info!("stopping");
     lead_until.cancel();
@@ -163,7 +163,6 @@ async fn lead(
     client: &Client,
     leadership: &Leadership,
     metrics: &Metrics,
-    request_timeout: Duration,
     build: impl Fn() -> controller::Context,
     shutdown: &CancellationToken,
 ) {
@@ -173,7 +172,6 @@ async fn lead(
             let claim = leadership.acquired().await;
             metrics.leader.set(1);
             tracing::info!(epoch = claim.epoch, "leading");
-            claim.settled(request_timeout).await;
         };
         tokio::select! {
             biased;

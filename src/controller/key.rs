@@ -60,6 +60,10 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
                 .map(|t| t.0),
         );
     }
+    if let Some(wait) = ctx.leadership.unsettled() {
+        // What is read now may change under a call of the process before this one.
+        return Again::At(ctx.clock.now() + wait);
+    }
     match observe::observe(ctx, (*key).clone()).await {
         Ok(seen) => pass(ctx, seen).await,
         Err(error) => {

@@ -108,6 +108,16 @@ impl Gate {
         self.call_within(CALL, verb, call).await
     }
 
+    /// A call that changes something: none before those of an earlier process have ended.
+    async fn change<T>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        self.leadership.settled().await;
+        self.call_within(CALL, verb, call).await
+    }
+
     async fn call_within<T>(
         &self,
         limit: Duration,
@@ -191,6 +201,7 @@ impl KeyManager for Gated {
         secret: &SecretString,
         attempt: Option<&str>,
     ) -> Result<Registered, Error> {
+        self.gate.leadership.settled().await;
         let limit = if attempt.is_some() {
             self.gate.registration()?
         } else {
@@ -209,11 +220,13 @@ impl KeyManager for Gated {
     }
 
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
-        self.gate.call("update", self.driver.update(client, properties)).await
+        self.gate.change("update", self.driver.update(client, properties)).await
     }
 
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
-        self.gate.call("add_secret", self.driver.add_secret(client, new)).await
+        self.gate
+            .change("add_secret", self.driver.add_secret(client, new))
+            .await
     }
 
     async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error> {
@@ -221,11 +234,13 @@ impl KeyManager for Gated {
     }
 
     async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error> {
-        self.gate.call("retire", self.driver.retire(client, current, end)).await
+        self.gate
+            .change("retire", self.driver.retire(client, current, end))
+            .await
     }
 
     async fn delete(&self, client: &Client) -> Result<Changed, Error> {
-        self.gate.call("delete", self.driver.delete(client)).await
+        self.gate.change("delete", self.driver.delete(client)).await
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {

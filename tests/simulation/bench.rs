@@ -354,8 +354,7 @@ impl Bench {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let controllers = async {
-                let claim = leadership.acquired().await;
-                claim.settled(REQUEST_TIMEOUT).await;
+                leadership.acquired().await;
                 let parts = Parts {
                     client: guarded,
                     settings,
