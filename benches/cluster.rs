@@ -24,8 +24,9 @@ use crate::usage::Usage;
 const BINARY: &str = env!("CARGO_BIN_EXE_appkeys");
 /// The longest that one step may take.
 const LIMIT: Duration = Duration::from_mins(20);
-/// How often something is looked at that cannot be watched without a cost.
-const POLL: Duration = Duration::from_millis(10);
+/// How often something is looked at that cannot be watched without a cost: often at first, where a start is timed, and less
+/// after a second, because each look costs the operator something too.
+const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
 /// Bytes of the operator's binary.
 pub(crate) fn binary_size() -> anyhow::Result<u64> {
@@ -225,7 +226,8 @@ impl Cluster {
                 let operator = self.operator.as_ref().map(Server::last_lines).unwrap_or_default();
                 bail!("waited in vain for {what}\n{operator}");
             }
-            sleep(POLL).await;
+            let long = begin.elapsed() > Duration::from_secs(1);
+            sleep(if long { POLL.1 } else { POLL.0 }).await;
         }
         Ok(())
     }

@@ -282,7 +282,7 @@ impl Inner {
     pub fn released_secrets(&self) -> usize {
         let labels: BTreeSet<_> = {
             // The few keys whose label differs from their name.
-            let long = self.keys.keys().filter(|key| hints::label_value(&key.name) != key.name);
+            let long = self.keys.keys().filter(|key| key.name.len() > hints::LABEL_LENGTH);
             long.map(|key| Name::new(&key.namespace, hints::label_value(&key.name)))
                 .collect()
         };

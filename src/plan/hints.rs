@@ -211,9 +211,12 @@ pub fn labels(key: &str) -> BTreeMap<String, String> {
     ])
 }
 
+/// The longest value of a label in characters (Kubernetes).
+pub const LABEL_LENGTH: usize = 63;
+
 /// A key's name as a label's value: names may have 253 characters and label values 63, so longer ones end in a hash.
 pub fn label_value(key: &str) -> String {
-    if key.len() <= 63 {
+    if key.len() <= LABEL_LENGTH {
         return key.to_owned();
     }
     format!(
