@@ -1,0 +1,268 @@
+//! Effects at key managers: clients, their secrets and tokens.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::{Failure, objects::write_state};
+use crate::{
+    api::KeyManagerRef,
+    controller::{Context, observe::Seen, report, world},
+    key_manager::{self, Category, Changed, Client, KeyManager, Registered, TokenAnswer, TokenRequest, gate::Gated},
+    plan::{
+        observed::{Attempt, InHand, PlacedClient, State, StoredAnswer},
+        removal,
+    },
+};
+
+pub(super) fn driver(ctx: &Context, seen: &Seen) -> Result<Arc<dyn KeyManager>, Failure> {
+    let target = seen
+        .o
+        .target
+        .as_ref()
+        .map_err(|say| key_manager::Error::new(Category::Unreachable, say.message.clone()))?;
+    driver_of(ctx, &target.reference, seen.o.namespace())
+}
+
+pub(super) fn driver_of(
+    ctx: &Context,
+    reference: &KeyManagerRef,
+    namespace: &str,
+) -> Result<Arc<dyn KeyManager>, Failure> {
+    let world = ctx.world.lock();
+    let entry = world.key_managers.get(&world::key_manager_name(reference, namespace));
+    let driver = entry.map(|entry| {
+        let gate = entry.gate.clone();
+        entry.driver.clone().map(|driver| Gated { driver, gate })
+    });
+    drop(world);
+    match driver {
+        Some(Ok(driver)) => Ok(Arc::new(driver)),
+        Some(Err(say)) => {
+            Err(key_manager::Error::new(Category::Unreachable, format!("{reference}: {}", say.message)).into())
+        }
+        None => Err(key_manager::Error::new(Category::Unreachable, format!("there is no {reference}")).into()),
+    }
+}
+
+/// A call that changes something. Where its answer is lost it may still have its effect for a while, and nothing else may
+/// be changed there until that is over.
+pub(super) async fn changing<T>(
+    driver: &Arc<dyn KeyManager>,
+    call: impl Future<Output = Result<T, key_manager::Error>>,
+) -> Result<T, Failure> {
+    call.await.map_err(|error| {
+        let settles = driver.settles();
+        if error.sent && error.category == Category::Unreachable && !settles.is_zero() {
+            Failure::Unsettled { error, settles }
+        } else {
+            error.into()
+        }
+    })
+}
+
+pub(super) async fn update(
+    ctx: &Context,
+    seen: &mut Seen,
+    client: Client,
+    properties: key_manager::Properties,
+) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    let changed = changing(&driver, driver.update(&client, &properties)).await?;
+    seen.o.hand.updated = true;
+    match changed {
+        Changed::Done(management) => keep_management(ctx, seen, client, management).await?,
+        Changed::NotThere if driver.capabilities().chosen_identity() => seen.o.hand.refused = true,
+        Changed::NotThere | Changed::Refused => seen.o.hand.unmanageable = true,
+    }
+    Ok(())
+}
+
+/// Management data that changed are stored at once: the ones before may not work any more.
+pub(super) async fn keep_management(
+    ctx: &Context,
+    seen: &mut Seen,
+    client: Client,
+    management: Option<key_manager::Management>,
+) -> Result<(), Failure> {
+    let Some(management) = management else { return Ok(()) };
+    let client = Client {
+        management: Some(management),
+        ..client
+    };
+    let target = seen.o.target.as_ref().map_err(|_| Failure::Changed)?;
+    let state = State {
+        client: Some(PlacedClient {
+            key_manager: target.reference.clone(),
+            client,
+        }),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await
+}
+
+pub(super) fn hold(seen: &mut Seen, client_id: String, secret: SecretString, previous_works: bool) {
+    seen.o.hand.credential = Some(InHand {
+        client_id,
+        secret,
+        verified: None,
+        previous_works,
+    });
+}
+
+pub(super) fn not_there(client: &Client) -> Failure {
+    let text = format!("client {} was there a moment ago and is not found now", client.id);
+    key_manager::Error::new(Category::NotYet, text).into()
+}
+
+pub(super) fn not_working(client_id: &str) -> Failure {
+    let text = format!("the key manager refuses the secret that it was just given for client {client_id}");
+    key_manager::Error::new(Category::NotYet, text).into()
+}
+
+pub(super) async fn register_given(
+    ctx: &Context,
+    seen: &mut Seen,
+    properties: &key_manager::Properties,
+) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    let target = seen.o.target.as_ref().map_err(|_| Failure::Changed)?;
+    let attempt = Attempt {
+        id: ctx.entropy.attempt_id()?,
+        key_manager: target.reference.clone(),
+    };
+    let state = State {
+        attempt: Some(attempt.clone()),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await?;
+    let client = seen.o.client(String::new());
+    let secret = ctx.entropy.client_secret()?;
+    let registered = driver.register(&client, properties, &secret, Some(&attempt.id)).await;
+    if registered.as_ref().is_err_and(key_manager::Error::made_nothing) {
+        // There is nothing to look for, and no orphan to name.
+        let state = State {
+            attempt: None,
+            ..seen.o.state.clone()
+        };
+        write_state(ctx, seen, state).await?;
+    }
+    match changing(&driver, async { registered }).await? {
+        Registered::Made(answer) => store_answer(ctx, seen, attempt.key_manager, answer).await,
+        Registered::Exists => Err(not_there(&client)),
+    }
+}
+
+pub(super) async fn store_answer(
+    ctx: &Context,
+    seen: &mut Seen,
+    key_manager: KeyManagerRef,
+    answer: key_manager::Answer,
+) -> Result<(), Failure> {
+    let client = Client {
+        management: answer.management,
+        ..seen.o.client(answer.id.clone())
+    };
+    let stored = StoredAnswer {
+        client_id: answer.id.clone(),
+        secret: answer.secret.clone(),
+    };
+    let state = State {
+        attempt: None,
+        client: Some(PlacedClient { key_manager, client }),
+        answer: Some(stored),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await?;
+    hold(seen, answer.id, answer.secret, false);
+    Ok(())
+}
+
+pub(super) async fn find(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Failure> {
+    let driver = driver_of(ctx, &attempt.key_manager, seen.o.namespace())?;
+    if let Some(answer) = driver.find(&seen.o.mark(), &attempt.id).await? {
+        return store_answer(ctx, seen, attempt.key_manager, answer).await;
+    }
+    if !driver.capabilities().find {
+        report::orphan(ctx, &seen.o, &attempt.key_manager, &attempt.id).await?;
+    }
+    seen.o.hand.not_found.insert(attempt.id);
+    Ok(())
+}
+
+pub(super) async fn find_left(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Failure> {
+    let found = match driver_of(ctx, &attempt.key_manager, seen.o.namespace()) {
+        Ok(driver) => match driver.find(&seen.o.mark(), &attempt.id).await {
+            Ok(None) if !driver.capabilities().find => {
+                report::orphan(ctx, &seen.o, &attempt.key_manager, &attempt.id).await?;
+                Ok(None)
+            }
+            other => other.map_err(Failure::from),
+        },
+        Err(failure) => Err(failure),
+    };
+    let answer = match found {
+        Ok(answer) => answer,
+        Err(failure) => {
+            seen.o.hand.uncleaned = Some(failure.to_string());
+            return Ok(());
+        }
+    };
+    let found = answer.map(|answer| PlacedClient {
+        key_manager: attempt.key_manager.clone(),
+        client: Client {
+            management: answer.management,
+            ..seen.o.client(answer.id)
+        },
+    });
+    let before = seen.o.state.tombstone.clone().unwrap_or_default();
+    let state = State {
+        tombstone: Some(removal::without_attempt(&before, &attempt.id, found)),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await
+}
+
+pub(super) async fn verify(ctx: &Context, seen: &mut Seen) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    let authentication = seen.o.spec().client_authentication.unwrap_or_default();
+    let Some(credential) = &seen.o.hand.credential else {
+        return Ok(());
+    };
+    // The first access token that the key asks for is the canary: one call less.
+    let wanted = seen.o.spec().access_tokens.first().cloned();
+    let scopes = wanted.as_ref().map(|token| token.scopes.clone()).unwrap_or_default();
+    let request = TokenRequest {
+        client_id: &credential.client_id,
+        secret: &credential.secret,
+        authentication,
+        scopes: &scopes,
+        resource: wanted.as_ref().and_then(|token| token.resource.as_deref()),
+    };
+    match driver.token(request).await? {
+        TokenAnswer::Issued(token) => {
+            if let Some(wanted) = wanted {
+                seen.o.hand.tokens.insert(wanted.name, token);
+            }
+        }
+        TokenAnswer::Refused(word) => {
+            if let Some(wanted) = wanted {
+                seen.o.hand.refused_tokens.insert(wanted.name, word);
+            }
+        }
+        TokenAnswer::InvalidClient => return Err(not_working(&credential.client_id)),
+    }
+    if let Some(credential) = &mut seen.o.hand.credential {
+        credential.verified = Some(true);
+    }
+    Ok(())
+}
+
+pub(super) async fn delete_client(ctx: &Context, seen: &mut Seen, placed: PlacedClient) -> Result<(), Failure> {
+    let driver = driver_of(ctx, &placed.key_manager, seen.o.namespace())?;
+    if let Changed::Refused = changing(&driver, driver.delete(&placed.client)).await? {
+        report::orphan(ctx, &seen.o, &placed.key_manager, &placed.client.id).await?;
+    }
+    seen.o.hand.deleted.insert((placed.key_manager, placed.client.id));
+    Ok(())
+}

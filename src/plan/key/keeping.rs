@@ -1,0 +1,187 @@
+//! A published credential: it is kept good, and what it took the place of ends.
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use super::{
+    making::{make, use_credential},
+    moving::{drained, move_client, replace_client, take_over},
+    not_ready,
+    publishing::publish_if_changed,
+    rotating::{new_secret, rotate},
+    said_not_ready,
+};
+use crate::{
+    api::application_key::Phase,
+    key_manager::{Client, Overlap},
+    plan::{
+        observed::{Gone, Observed, PlacedClient, Published, State, Target},
+        step::Step,
+        tokens,
+    },
+};
+
+/// A published credential: keep it good.
+pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Timestamp) -> Option<Step> {
+    if let Some(credential) = &o.hand.credential {
+        return Some(use_credential(o, target, credential, now));
+    }
+    if let Some(former) = &published.released_by {
+        if o.state.client.is_none() {
+            return Some(take_over(o, target, published, former));
+        }
+        let left = o.hand.released.as_ref();
+        if left.is_some_and(|left| left.client.is_some() || left.old.is_some() || left.making.is_some()) {
+            // A later key of that name must not find this client as its own.
+            return Some(Step::HandOver(former.clone()));
+        }
+    }
+    let Some(secret) = published.client_secret() else {
+        // Somebody took the entry away: as if the Secret were not there, save that the write replaces it.
+        return Some(make(o, target, None, now));
+    };
+    let desired = o.desired_client(target);
+    let at_home = published
+        .hints
+        .key_manager
+        .as_ref()
+        .is_none_or(|manager| *manager == target.reference);
+    let client = match desired {
+        Some(client) if at_home && client.id == published.hints.client_id => client,
+        Some(_) | None if at_home && !target.capabilities.chosen_identity() && o.state.old.is_none() => {
+            o.client(published.hints.client_id.clone())
+        }
+        _ => return Some(move_client(o, target, published, now)),
+    };
+    let hash = o.properties_hash(target);
+    if published.hints.applied != hash && !o.hand.updated {
+        return Some(Step::Update {
+            client,
+            properties: o.properties(target),
+        });
+    }
+    if let Some(taken) = o.state.client.as_ref().filter(|taken| taken.client.mark != o.mark()) {
+        let client = Client {
+            mark: o.mark(),
+            ..taken.client.clone()
+        };
+        return Some(Step::write_state(State {
+            client: Some(PlacedClient {
+                client,
+                ..taken.clone()
+            }),
+            ..o.state.clone()
+        }));
+    }
+    // Somebody else may have written it, an announced cut may have happened, or a process died after it fenced: it is used
+    // once before the key is ready again.
+    let doubtful = published.tampered || said_not_ready(o) || !published.hints.attempt.is_empty();
+    if doubtful && !o.hand.checked && !o.hand.refused && !o.hand.exists {
+        let client_id = client.id;
+        return Some(Step::Check { client_id, secret });
+    }
+    if o.hand.unmanageable {
+        return Some(unmanageable(o, target, published, client, secret));
+    }
+    if o.hand.refused && !target.capabilities.chosen_identity() {
+        if !o.hand.updated {
+            // Managing it is the probe: whether the client is gone, or only its secret.
+            let properties = o.properties(target);
+            return Some(Step::Update { client, properties });
+        }
+        return Some(replace_client(o, target, client));
+    }
+    if o.hand.exists || o.hand.refused {
+        if !o.hand.exists {
+            // The create is the probe: it makes the client again with the secret that workloads hold, unless somebody else chose that.
+            let secret = (!published.tampered).then_some(secret);
+            return Some(Step::Register {
+                client,
+                properties: o.properties(target),
+                secret,
+            });
+        }
+        return Some(new_secret(o, target, published, client));
+    }
+    retire(o, target, published, &client, &secret, now)
+        .or_else(|| rotate(o, target, published, &client, now))
+        .or_else(|| tokens::before_publication(o, target, &published.hints.client_id, &secret, now))
+        .or_else(|| publish_if_changed(o, target, published, &secret, &hash))
+}
+
+/// A client of given identity that cannot be managed any more: out of reach, or gone. Either way another one takes its
+/// place; but a key manager that lost its data, or that just starts, must not cost every key its client.
+pub(super) fn unmanageable(
+    o: &Observed,
+    target: &Target,
+    published: &Published,
+    client: Client,
+    secret: SecretString,
+) -> Step {
+    if o.hand.checked {
+        return replace_client(o, target, client);
+    }
+    if !o.hand.refused {
+        return Step::Check {
+            client_id: client.id,
+            secret,
+        };
+    }
+    let manager = &target.reference;
+    match o.hand.gone {
+        None => Step::NoteGone,
+        Some(Gone::Surely) => replace_client(o, target, client),
+        Some(Gone::Perhaps) => not_ready(
+            "ClientGone",
+            format!(
+                "{manager} does not know client {} any more: it is replaced if that stays so",
+                published.hints.client_id
+            ),
+        ),
+        Some(Gone::TooMany) => not_ready(
+            "SuspectedDataLoss",
+            format!(
+                "{manager} does not know many of its clients any more, so none is replaced: see the condition SuspectedDataLoss there"
+            ),
+        ),
+    }
+}
+
+/// The old secret's end, once the new one is published; the old client's end, once its overlap is over.
+pub(super) fn retire(
+    o: &Observed,
+    target: &Target,
+    published: &Published,
+    client: &Client,
+    current: &SecretString,
+    now: Timestamp,
+) -> Option<Step> {
+    let end = published.hints.previous_valid_until;
+    if let Some(old) = &o.state.old {
+        let over = end.is_none_or(|end| end <= now);
+        return over.then(|| drained(o, old));
+    }
+    if let Some(former) = &published.hints.former
+        && former.until <= now
+    {
+        return Some(Step::DeleteFormer(former.name.clone()));
+    }
+    let end = end.filter(|_| !o.hand.retired)?;
+    let status = o.key.status.as_ref().and_then(|status| status.credential.as_ref());
+    let told = status.is_some_and(|c| c.version == published.hints.version && c.phase != Phase::Published);
+    let idle = told && status.is_some_and(|c| c.phase == Phase::Idle);
+    let due = match target.capabilities.overlap {
+        Overlap::None => false,
+        Overlap::ServerEnds => !told,
+        Overlap::WeEnd => end <= now && !idle,
+    };
+    if due && o.hand.in_doubt && !o.hand.fenced {
+        // A secret that would end here may be on its way into the Secret.
+        return Some(Step::Fence(Box::new(published.clone())));
+    }
+    due.then(|| Step::Retire {
+        client: client.clone(),
+        current: current.clone(),
+        end,
+    })
+}

@@ -1,0 +1,122 @@
+//! A client and Secret where nothing is published, and a secret in hand until it is.
+
+use jiff::Timestamp;
+
+use super::{access_denied, moving::replace_client, publishing::publish, rotating::room, said_not_ready};
+use crate::{
+    api::conditions::Say,
+    key_manager::{Overlap, Room},
+    plan::{
+        hints::Hints,
+        observed::{InHand, Observed, Published, Target},
+        rotation, secret,
+        step::Step,
+        tokens, whole_second,
+    },
+};
+
+/// A client and Secret where nothing is published: for a new key, or (`moving`) a replacement beside the published one.
+pub(super) fn make(o: &Observed, target: &Target, moving: Option<&Published>, now: Timestamp) -> Step {
+    if let Some(credential) = &o.hand.credential {
+        return use_credential(o, target, credential, now);
+    }
+    if !target.grants.selected || !target.grants.refused(o.spec()).is_empty() {
+        return Step::Done(access_denied(o, target).into_iter().collect());
+    }
+    let Some(client) = o.desired_client(target) else {
+        return make_given(o, target);
+    };
+    if target.capabilities.chosen_identity() && !o.hand.exists {
+        return Step::Register {
+            client,
+            properties: o.properties(target),
+            secret: None,
+        };
+    }
+    if !o.hand.looked {
+        return Step::Look;
+    }
+    // The client is there and nobody here knows its secret: a process died before publishing it, or the Secret was deleted.
+    if target.capabilities.read_secret && !o.hand.occupied {
+        return Step::ReadSecret(client);
+    }
+    if let Some(step) = before_discarding(o, moving) {
+        return step;
+    }
+    match (target.capabilities.secret_at_rotation, target.capabilities.overlap) {
+        (None, _) => replace_client(o, target, client),
+        (Some(_), Overlap::None) => Step::AddSecret {
+            client,
+            published: None,
+            room: Room::Only,
+        },
+        (Some(_), _) if moving.is_some() => Step::AddSecret {
+            client,
+            published: None,
+            room: Room::Only,
+        },
+        (Some(_), _) => Step::AddSecret {
+            client,
+            published: None,
+            room: room(o),
+        },
+    }
+}
+
+/// A client of given identity: an answer that was stored, an attempt to look for, or a new attempt.
+pub(super) fn make_given(o: &Observed, target: &Target) -> Step {
+    match &o.state.attempt {
+        Some(attempt) if !o.hand.not_found.contains(&attempt.id) => Step::Find(attempt.clone()),
+        // A second client would not be recognised as the same one.
+        _ if !o.hand.looked => Step::Look,
+        _ => Step::RegisterGiven(o.properties(target)),
+    }
+}
+
+/// What must come before an unpublished secret is discarded: nobody may publish it any more, or status must say that the key is not ready.
+pub(super) fn before_discarding(o: &Observed, published: Option<&Published>) -> Option<Step> {
+    match published {
+        Some(published) => (!o.hand.fenced).then(|| Step::Fence(Box::new(published.clone()))),
+        None => (!o.hand.announced && !said_not_ready(o)).then(|| {
+            let text = format!("Secret {} is missing and is made anew", secret::name(&o.key));
+            Step::Announce(Say::no("Ready", "SecretMissing", text))
+        }),
+    }
+}
+
+/// A secret in hand: use it once, then publish it.
+pub(super) fn use_credential(o: &Observed, target: &Target, credential: &InHand, now: Timestamp) -> Step {
+    let Some(verified) = credential.verified else {
+        return Step::Verify;
+    };
+    if let Some(step) = tokens::before_publication(o, target, &credential.client_id, &credential.secret, now) {
+        return step;
+    }
+    let published = o.secret.ours();
+    let before = published.map(|published| published.hints.clone()).unwrap_or_default();
+    let said = o
+        .key
+        .status
+        .as_ref()
+        .and_then(|status| status.credential.as_ref())
+        .map_or(0, |c| c.version);
+    let overlap = now.checked_add(rotation::overlap(o.spec())).ok().map(whole_second);
+    let hints = Hints {
+        version: before.version.max(said) + 1,
+        issued_at: Some(whole_second(now)),
+        client_id: credential.client_id.clone(),
+        replacements: o.replacements(),
+        previous_valid_until: overlap.filter(|_| credential.previous_works || o.state.old.is_some()),
+        attempt: String::new(),
+        verified,
+        ..before
+    };
+    publish(
+        o,
+        target,
+        hints,
+        &credential.secret,
+        &o.properties_hash(target),
+        published,
+    )
+}
