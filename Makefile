@@ -25,7 +25,8 @@ test: tools ## Prove everything: lint, unit tests, simulation, a real API server
 	cargo build --locked --workspace --all-targets
 	$${CARGO_TARGET_DIR:-target}/debug/testbed kubernetes
 	@echo "== tests"
-	cargo test --locked --workspace
+	@# More at once than there are cores: most wait for servers.
+	cargo test --locked --workspace -- --test-threads=3
 	@echo "== docs"
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
