@@ -33,7 +33,11 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     if let Some(published) = [o.tokens.ours(), o.secret.ours(), o.former.as_deref()]
         .into_iter()
         .flatten()
-        .next()
+        // A Secret that this key names and has not taken over is for whoever does.
+        .find(|published| {
+            let taken = |placed: &PlacedClient| published.is_of(placed);
+            published.released_by.is_none() || o.state.client.as_ref().is_some_and(taken)
+        })
     {
         return Step::DeleteSecret(Box::new(published.clone()));
     }

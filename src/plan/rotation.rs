@@ -74,6 +74,7 @@ pub fn next_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// When an access token is renewed: `renewBefore` before its end, else at two thirds of its life less a share of a tenth of it.
+/// Never before a tenth of its life is over: else a `renewBefore` near that life would renew it all the time.
 pub fn renew_at(key: &ApplicationKey, token: &AccessTokenSpec, issued: Timestamp, expires: Timestamp) -> Timestamp {
     let life = expires.duration_since(issued);
     let before = token
@@ -86,7 +87,7 @@ pub fn renew_at(key: &ApplicationKey, token: &AccessTokenSpec, issued: Timestamp
             let namespace = key.metadata.namespace.as_deref().unwrap_or_default();
             life * 2 / 3 - identity::share(&["token", namespace, name, &token.name], life / 10)
         },
-        |before| life - before,
+        |before| (life - before).max(life / 10),
     );
     whole_second(issued.checked_add(after).unwrap_or(expires))
 }

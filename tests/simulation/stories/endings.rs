@@ -68,6 +68,30 @@ fn story_09_a_key_that_is_renamed_keeps_client_and_secret() {
 }
 
 #[test]
+fn story_09_a_released_secret_stays_when_a_key_goes_that_only_named_it() {
+    for profile in PROFILES {
+        run(async {
+            let mut bench = Bench::new(1, profile, profile);
+            bench.start();
+            for (key, spec) in [("k", retained()), ("other", json!({}))] {
+                bench.put_key(key, &spec);
+                bench.becomes("ready", |bench| ready(&bench.key(key))).await;
+            }
+            let before = bench.credential("k");
+            bench.delete_key("k");
+            bench.becomes("gone", |bench| is_gone(bench, "k")).await;
+            // Suspended, so it takes nothing over.
+            bench.put_key("other", &json!({"suspend": true, "secret": {"name": "k"}}));
+            bench.pass(SOON).await;
+            bench.delete_key("other");
+            bench.becomes("gone", |bench| is_gone(bench, "other")).await;
+            assert_eq!(bench.credential("k"), before, "{profile:?}\n{}", bench.trace());
+            assert!(bench.works(&before), "{profile:?}\n{}", bench.trace());
+        });
+    }
+}
+
+#[test]
 fn story_10_a_namespace_that_is_deleted_goes_although_its_secrets_go_first() {
     for (profile, pause) in PROFILES.into_iter().flat_map(|p| [(p, 0), (p, 2)]) {
         run(async {
