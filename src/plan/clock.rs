@@ -93,7 +93,12 @@ fn pass(o: &mut Observed, now: Timestamp) -> Vec<&'static str> {
         let step = key::next(o, now);
         let name = step.name();
         match step {
-            Step::Begin(_) => o.key.metadata.finalizers = Some(vec![crate::api::FINALIZER.into()]),
+            Step::Begin(first) => {
+                o.key.metadata.finalizers = Some(vec![crate::api::FINALIZER.into()]);
+                let note = first.map(|first| format!("{}/{}", first.key_manager, first.client.id));
+                let note = note.map(|note| (crate::plan::hints::FIRST_CLIENT.to_owned(), note));
+                o.key.metadata.annotations = Some(note.into_iter().collect());
+            }
             Step::Register { client, .. } => o.hand.credential = Some(in_hand(client.id, false)),
             Step::AddSecret { client, .. } => o.hand.credential = Some(in_hand(client.id, true)),
             Step::Verify => o.hand.credential.as_mut().unwrap().verified = Some(true),

@@ -74,7 +74,7 @@ pub fn next_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// When an access token is renewed: `renewBefore` before its end, else at two thirds of its life less a share of a tenth of it.
-/// Never before a tenth of its life is over: else a `renewBefore` near that life would renew it all the time.
+/// In whole seconds, rounded down, where that is after it was issued.
 pub fn renew_at(key: &ApplicationKey, token: &AccessTokenSpec, issued: Timestamp, expires: Timestamp) -> Timestamp {
     let life = expires.duration_since(issued);
     let before = token
@@ -87,9 +87,13 @@ pub fn renew_at(key: &ApplicationKey, token: &AccessTokenSpec, issued: Timestamp
             let namespace = key.metadata.namespace.as_deref().unwrap_or_default();
             life * 2 / 3 - identity::share(&["token", namespace, name, &token.name], life / 10)
         },
-        |before| (life - before).max(life / 10),
+        |before| life - before,
     );
-    whole_second(issued.checked_add(after).unwrap_or(expires))
+    let at = issued.checked_add(after).unwrap_or(expires);
+    Timestamp::from_second(at.as_second())
+        .ok()
+        .filter(|whole| *whole > issued)
+        .unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -150,7 +154,9 @@ mod tests {
 
     /// The share of 24 hours that this key waits before its first rotation.
     fn share() -> SignedDuration {
-        identity::share(&["rotation", "team", "k"], SignedDuration::from_hours(24))
+        let share = identity::share(&["rotation", "team", "k"], SignedDuration::from_hours(24));
+        // What is planned is in whole seconds.
+        SignedDuration::from_secs(share.as_secs() + 1)
     }
 
     #[test]
@@ -210,7 +216,11 @@ mod tests {
             }
             let at = renew_at(&key, &AccessTokenSpec::default(), hours(0), end);
             let third = life / 3;
-            assert!(at <= end - third && at >= end - third - life / 10, "{life}: {at}");
+            let rounding = SignedDuration::from_secs(1);
+            assert!(
+                at <= end - third && at >= end - third - life / 10 - rounding,
+                "{life}: {at}"
+            );
         }
     }
 }
