@@ -73,8 +73,11 @@ pub fn next_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
+/// The most that a time loses when it is rounded to whole seconds.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
+
 /// When an access token is renewed: `renewBefore` before its end, else at two thirds of its life less a share of a tenth of it.
-/// In whole seconds, rounded down, where that is after it was issued.
+/// In whole seconds, rounded down; a life under ten seconds has no second to give away.
 pub fn renew_at(key: &ApplicationKey, token: &AccessTokenSpec, issued: Timestamp, expires: Timestamp) -> Timestamp {
     let life = expires.duration_since(issued);
     let before = token
@@ -85,15 +88,15 @@ pub fn renew_at(key: &ApplicationKey, token: &AccessTokenSpec, issued: Timestamp
         || {
             let name = key.metadata.name.as_deref().unwrap_or_default();
             let namespace = key.metadata.namespace.as_deref().unwrap_or_default();
-            life * 2 / 3 - identity::share(&["token", namespace, name, &token.name], life / 10)
+            // A tenth, less the second that rounding may take.
+            let spread = (life / 10 - ROUNDING).max(SignedDuration::ZERO);
+            life * 2 / 3 - identity::share(&["token", namespace, name, &token.name], spread)
         },
         |before| life - before,
     );
     let at = issued.checked_add(after).unwrap_or(expires);
-    Timestamp::from_second(at.as_second())
-        .ok()
-        .filter(|whole| *whole > issued)
-        .unwrap_or(at)
+    let whole = Timestamp::from_second(at.as_second()).ok();
+    whole.filter(|_| life >= ROUNDING * 10).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -216,11 +219,7 @@ mod tests {
             }
             let at = renew_at(&key, &AccessTokenSpec::default(), hours(0), end);
             let third = life / 3;
-            let rounding = SignedDuration::from_secs(1);
-            assert!(
-                at <= end - third && at >= end - third - life / 10 - rounding,
-                "{life}: {at}"
-            );
+            assert!(at <= end - third && at >= end - third - life / 10, "{life}: {at}");
         }
     }
 }
