@@ -312,6 +312,10 @@ impl Inner {
 
     /// The write has ended; `written` is what it made. Whether somebody else changed the Secret meanwhile.
     pub fn end_write(&mut self, secret: &Name, written: Option<&SecretMeta>) -> bool {
+        // Under the same lock: an event that comes right after it must find it known.
+        if let Some(written) = written {
+            self.put_secret(secret.clone(), written.clone());
+        }
         let said = self.being_written.remove(secret).flatten();
         let same = |said: &SecretMeta| written.map(|written| &written.resource_version) == Some(&said.resource_version);
         let Some(said) = said.filter(|said| !same(said)) else {
