@@ -6,6 +6,7 @@
 pub mod circuit;
 mod error;
 pub mod gate;
+pub mod remote;
 pub mod resident;
 
 pub use error::{Category, Error};

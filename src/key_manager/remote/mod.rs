@@ -1,0 +1,17 @@
+//! What the drivers of remote key managers share: the way there, discovery, the token endpoint and the operator's own session.
+
+mod address;
+pub mod discovery;
+mod failure;
+pub mod proof;
+pub mod reply;
+pub mod session;
+pub mod token;
+pub mod way;
+
+pub use discovery::{Metadata, discover};
+pub use proof::{AssertionKey, ClientProof};
+pub use reply::Reply;
+pub use session::{CredentialSource, Login, OperatorCredential, Session};
+pub use token::{Dialect, client_credentials, use_code_that_cannot_exist};
+pub use way::{Bounds, HttpClient, Way};

@@ -1,0 +1,162 @@
+//! How a client proves itself at the token endpoint (RFC 6749 section 2.3, RFC 7523 section 2.2).
+
+use jiff::Timestamp;
+use jsonwebtoken::{
+    Algorithm, EncodingKey, Header,
+    jwk::{Jwk, ThumbprintHash},
+};
+use reqwest::RequestBuilder;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use url::form_urlencoded;
+
+use crate::{
+    api::ClientAuthentication,
+    entropy::Entropy,
+    key_manager::{Category, Error},
+};
+
+/// How long a client assertion is good, in seconds: it is used at once, and servers refuse long ones.
+const ASSERTION: i64 = 60;
+/// The type of client assertions (RFC 7523 section 2.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// How a client proves itself.
+#[derive(Clone, Copy, Debug)]
+pub enum ClientProof<'a> {
+    /// Id and secret in the Authorization header (`client_secret_basic`).
+    Basic(&'a SecretString),
+    /// Id and secret in the body (`client_secret_post`).
+    Post(&'a SecretString),
+    /// A signed assertion (`private_key_jwt`).
+    Assertion {
+        /// The client's key.
+        key: &'a AssertionKey,
+        /// Whom it is for: the token endpoint or the issuer, as the server wants it.
+        audience: &'a str,
+    },
+    /// None: a public client.
+    None,
+}
+
+impl<'a> ClientProof<'a> {
+    /// The proof by a secret.
+    pub const fn secret(authentication: ClientAuthentication, secret: &'a SecretString) -> Self {
+        match authentication {
+            ClientAuthentication::ClientSecretBasic => Self::Basic(secret),
+            ClientAuthentication::ClientSecretPost => Self::Post(secret),
+        }
+    }
+
+    /// `request` with the proof and `form` as its body.
+    pub(super) fn apply(
+        self,
+        request: RequestBuilder,
+        client_id: &str,
+        mut form: Vec<(&str, String)>,
+        now: Timestamp,
+    ) -> Result<RequestBuilder, Error> {
+        let mut authorized = request;
+        match self {
+            Self::Basic(secret) => {
+                // Form-encoded before base64 (RFC 6749 section 2.3.1).
+                let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                authorized = authorized.basic_auth(encode(client_id), Some(encode(secret.expose_secret())));
+            }
+            Self::Post(secret) => {
+                form.push(("client_id", client_id.to_owned()));
+                form.push(("client_secret", secret.expose_secret().to_owned()));
+            }
+            Self::Assertion { key, audience } => {
+                form.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
+                let assertion = key.assertion(client_id, audience, now)?;
+                form.push(("client_assertion", assertion.expose_secret().to_owned()));
+            }
+            Self::None => form.push(("client_id", client_id.to_owned())),
+        }
+        Ok(authorized.form(&form))
+    }
+}
+
+/// A client's private key, ready to sign assertions.
+pub struct AssertionKey {
+    key: EncodingKey,
+    header: Header,
+    jwk: Jwk,
+    entropy: Entropy,
+}
+
+impl std::fmt::Debug for AssertionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AssertionKey")
+            .field("kid", &self.header.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A private key that cannot sign assertions.
+#[derive(Debug, thiserror::Error)]
+#[error("the private key is neither EC P-256 nor RSA in PKCS#8 PEM")]
+pub struct BadKey;
+
+/// Claims of RFC 7523 section 3. No `nbf`: a server whose clock is behind would refuse it.
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    iat: i64,
+    exp: i64,
+    jti: String,
+}
+
+impl AssertionKey {
+    /// Reads an EC P-256 (ES256) or RSA (RS256) key from PKCS#8 PEM. Its `kid` is the RFC 7638 thumbprint.
+    ///
+    /// # Errors
+    /// It is no such key.
+    pub fn from_pem(pem: &SecretString, entropy: Entropy) -> Result<Self, BadKey> {
+        let pem = pem.expose_secret().as_bytes();
+        let (key, algorithm) = EncodingKey::from_ec_pem(pem)
+            .map(|key| (key, Algorithm::ES256))
+            .or_else(|_| EncodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256)))
+            .map_err(|_| BadKey)?;
+        let mut jwk = Jwk::from_encoding_key(&key, algorithm).map_err(|_| BadKey)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| BadKey)?;
+        jwk.common.key_id = Some(kid.clone());
+        let mut header = Header::new(algorithm);
+        header.kid = Some(kid);
+        Ok(Self {
+            key,
+            header,
+            jwk,
+            entropy,
+        })
+    }
+
+    /// The public key, for the client's `jwks` (RFC 7517).
+    pub const fn public(&self) -> &Jwk {
+        &self.jwk
+    }
+
+    /// An assertion that `client_id` makes for `audience` (RFC 7523 section 3): good for a minute, once.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub fn assertion(&self, client_id: &str, audience: &str, now: Timestamp) -> Result<SecretString, Error> {
+        let failed = || Error {
+            sent: false,
+            ..Error::new(Category::InvalidRequest, "the client assertion cannot be signed")
+        };
+        let claims = Claims {
+            iss: client_id,
+            sub: client_id,
+            aud: audience,
+            iat: now.as_second(),
+            exp: now.as_second() + ASSERTION,
+            jti: self.entropy.attempt_id().map_err(|_| failed())?,
+        };
+        let token = jsonwebtoken::encode(&self.header, &claims, &self.key).map_err(|_| failed())?;
+        Ok(token.into())
+    }
+}

@@ -1,0 +1,142 @@
+//! An answer of a key manager: its status and headers, and a body that no log or error text shows.
+
+use http::{HeaderMap, StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretSlice};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::key_manager::{Category, Error};
+
+/// The longest and the shortest time that a key manager can make us wait.
+const WAIT: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(1), SignedDuration::from_hours(1));
+/// The longest word that is taken over from an answer, in characters.
+const WORD: usize = 64;
+
+/// An answer that is neither a redirect, nor a server error, nor "too many".
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers. They may hold credentials: never log them.
+    pub headers: HeaderMap,
+    /// When it came, by our clock.
+    pub received_at: Timestamp,
+    body: SecretSlice<u8>,
+    /// The step and the host, for texts.
+    place: String,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply")
+            .field("place", &self.place)
+            .field("status", &self.status.as_u16())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The members of error bodies that name the error: `error` (RFC 6749 section 5.2), `errorCode` (Okta).
+#[derive(Deserialize)]
+struct Named {
+    error: Option<serde_json::Value>,
+    #[serde(rename = "errorCode")]
+    code: Option<serde_json::Value>,
+}
+
+/// `text` where it is a word that is safe to show: ASCII letters, digits and `_.-`.
+fn word(text: &str) -> Option<String> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    (!text.is_empty() && text.len() <= WORD && text.chars().all(safe)).then(|| text.to_owned())
+}
+
+impl Reply {
+    pub(super) fn new(place: String, status: StatusCode, headers: HeaderMap, body: Vec<u8>, at: Timestamp) -> Self {
+        Self {
+            status,
+            headers,
+            received_at: at,
+            body: body.into(),
+            place,
+        }
+    }
+
+    /// The body, at most 1 MiB. It may hold credentials: never show it.
+    pub fn body(&self) -> &[u8] {
+        self.body.expose_secret()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`Category::Unreachable`] where it is not JSON or of another shape; the text shows nothing of it.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        // The error of the parser quotes the body.
+        serde_json::from_slice(self.body()).map_err(|error| {
+            let what = if error.is_data() {
+                "with JSON of another shape".to_owned()
+            } else {
+                format!("with something that is not JSON (content type {})", self.content_type())
+            };
+            let text = format!("{} answered {what}: is the URL right?", self.place);
+            Error::new(Category::Unreachable, text)
+        })
+    }
+
+    /// The body as JSON, where it is of this shape.
+    pub fn try_json<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(self.body()).ok()
+    }
+
+    /// The `error` (RFC 6749 section 5.2) of the body, where it is a short ASCII word.
+    pub fn error_word(&self) -> Option<String> {
+        let Named { error, code } = self.try_json()?;
+        [error, code].iter().flatten().find_map(|value| word(value.as_str()?))
+    }
+
+    /// An error of this kind that says what was answered, and then `hint` (may be empty).
+    pub fn error(&self, category: Category, hint: &str) -> Error {
+        let word = self.error_word().map(|word| format!(" ({word})")).unwrap_or_default();
+        let colon = if hint.is_empty() { "" } else { ": " };
+        let text = format!("{} answered {}{word}{colon}{hint}", self.place, self.status.as_u16());
+        Error::new(category, text)
+    }
+
+    /// When the key manager wants to be called again: `Retry-After` (RFC 9110 section 10.2.3), else `X-Rate-Limit-Reset`
+    /// (seconds since the epoch). Times are relative to the answer's own `Date`, because the two clocks may differ.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        let there = self.date().unwrap_or(self.received_at);
+        let wait = self
+            .header(&header::RETRY_AFTER)
+            .and_then(|text| match text.parse::<u32>() {
+                Ok(seconds) => Some(SignedDuration::from_secs(seconds.into())),
+                Err(_) => Some(parse_date(text)?.duration_since(there)),
+            })
+            .or_else(|| {
+                let reset = self.headers.get("x-rate-limit-reset")?.to_str().ok()?;
+                let reset = Timestamp::from_second(reset.trim().parse().ok()?).ok()?;
+                Some(reset.duration_since(there))
+            })?;
+        self.received_at.checked_add(wait.clamp(WAIT.0, WAIT.1)).ok()
+    }
+
+    /// The time by the key manager's clock when it answered.
+    pub fn date(&self) -> Option<Timestamp> {
+        parse_date(self.header(&header::DATE)?)
+    }
+
+    fn header(&self, name: &header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok().map(str::trim)
+    }
+
+    fn content_type(&self) -> String {
+        let safe = |c: char| c.is_ascii_alphanumeric() || "/+.-".contains(c);
+        let text = self.header(&header::CONTENT_TYPE).unwrap_or("not given");
+        let kind = text.split(';').next().unwrap_or_default().trim();
+        let kind: String = kind.chars().filter(|c| safe(*c) || *c == ' ').take(WORD).collect();
+        kind
+    }
+}
+
+/// A date of RFC 9110 section 5.6.7.
+fn parse_date(text: &str) -> Option<Timestamp> {
+    Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()
+}

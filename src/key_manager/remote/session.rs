@@ -1,0 +1,265 @@
+//! The operator's own session at a key manager: one access token, kept fresh and shared by all calls.
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use http::StatusCode;
+use jiff::Timestamp;
+use reqwest::RequestBuilder;
+use secrecy::SecretString;
+use tokio::sync::Mutex;
+
+use super::{
+    proof::ClientProof,
+    reply::Reply,
+    token::{Dialect, Wanted},
+    way::HttpClient,
+};
+use crate::{
+    api::ClientAuthentication,
+    key_manager::{Category, Error, Token, TokenAnswer},
+};
+
+/// The operator's own credential, as it is in a Secret.
+#[derive(Clone, Debug)]
+pub struct OperatorCredential {
+    /// The operator's client id; empty for a plain bearer token.
+    pub client_id: String,
+    /// Its secret, or the plain bearer token.
+    pub secret: SecretString,
+    /// The Secret's resourceVersion.
+    pub version: String,
+}
+
+/// Where the operator's own credential is kept.
+#[async_trait]
+pub trait CredentialSource: Debug + Send + Sync {
+    /// For people: "Secret NAMESPACE/NAME".
+    fn name(&self) -> String;
+
+    /// Reads it as it is now.
+    ///
+    /// # Errors
+    /// [`Category::CredentialsRejected`] where there is none.
+    async fn read(&self) -> Result<OperatorCredential, Error>;
+}
+
+/// How the operator logs in.
+#[derive(Clone, Debug)]
+pub enum Login {
+    /// By client_credentials.
+    ClientCredentials {
+        /// The token endpoint.
+        token_endpoint: String,
+        /// Scopes to ask for.
+        scopes: Vec<String>,
+        /// How the operator's client proves itself.
+        authentication: ClientAuthentication,
+        /// How the server speaks.
+        dialect: Dialect,
+    },
+    /// The credential's secret is the bearer token.
+    Bearer,
+}
+
+/// The operator's session.
+#[derive(Debug)]
+pub struct Session {
+    http: HttpClient,
+    login: Login,
+    source: Arc<dyn CredentialSource>,
+    /// Locked while a token is fetched: all others wait for that one.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    credential: Option<OperatorCredential>,
+    held: Option<Held>,
+    /// Numbers given so far.
+    numbers: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    bearer: SecretString,
+    /// Names it, so that of many calls which it failed for only the first fetches a new one.
+    number: u64,
+    /// Two thirds of its life.
+    refresh_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Session {
+    /// A session that begins with the first call.
+    pub fn new(http: HttpClient, login: Login, source: Arc<dyn CredentialSource>) -> Self {
+        Self {
+            http,
+            login,
+            source,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The client that it calls with.
+    pub const fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// Sends the request that `build` makes with the operator's bearer token; after a 401 once more with a fresh one.
+    ///
+    /// # Errors
+    /// As [`HttpClient::send`]; [`Category::CredentialsRejected`] where the operator's credential or its fresh token is refused. All
+    /// other answers, 403 among them, are the driver's to read.
+    pub async fn send_authorized(
+        &self,
+        step: &str,
+        build: impl Fn(&SecretString) -> RequestBuilder + Send + Sync,
+    ) -> Result<Reply, Error> {
+        let held = self.held(None).await?;
+        let reply = self.http.send(step, build(&held.bearer)).await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        let fresh = self.held(Some(held.number)).await?;
+        let reply = self.http.send(step, build(&fresh.bearer)).await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        self.forget(fresh.number).await;
+        let hint = format!("the operator's own credential in {} is refused", self.source.name());
+        Err(reply.error(Category::CredentialsRejected, &hint))
+    }
+
+    /// A token that is not the `refused` one.
+    async fn held(&self, refused: Option<u64>) -> Result<Held, Error> {
+        let mut state = self.state.lock().await;
+        let now = self.http.clock().now();
+        let held = state.held.clone().filter(|held| Some(held.number) != refused);
+        if let Some(held) = held.clone().filter(|held| now < held.refresh_at) {
+            return Ok(held);
+        }
+        match self.fetch(&mut state, refused.is_some()).await {
+            Ok(fresh) => {
+                state.numbers += 1;
+                let fresh = Held {
+                    number: state.numbers,
+                    ..fresh
+                };
+                state.held = Some(fresh.clone());
+                Ok(fresh)
+            }
+            Err(error) => match held {
+                // Early enough that an outage of the token endpoint alone stops nothing.
+                Some(held) if error.is_retryable() && now < held.expires_at => Ok(held),
+                // The call itself was not made.
+                _ => Err(Error { sent: false, ..error }),
+            },
+        }
+    }
+
+    async fn fetch(&self, state: &mut State, refused: bool) -> Result<Held, Error> {
+        let known = state.credential.take();
+        let before = known.as_ref().map(|known| known.version.clone());
+        let (scopes, token_endpoint, authentication, dialect) = match &self.login {
+            Login::ClientCredentials {
+                token_endpoint,
+                scopes,
+                authentication,
+                dialect,
+            } => (scopes, token_endpoint, *authentication, *dialect),
+            Login::Bearer => {
+                let credential = self.source.read().await?;
+                if refused && before.as_ref() == Some(&credential.version) {
+                    return Err(self.rejected("401"));
+                }
+                let bearer = credential.secret.clone();
+                state.credential = Some(credential);
+                return Ok(Held {
+                    bearer,
+                    number: 0,
+                    refresh_at: Timestamp::MAX,
+                    expires_at: Timestamp::MAX,
+                });
+            }
+        };
+        let mut credential = match known {
+            Some(known) => known,
+            None => self.source.read().await?,
+        };
+        let mut reread = false;
+        loop {
+            let proof = ClientProof::secret(authentication, &credential.secret);
+            let wanted = Wanted {
+                client_id: &credential.client_id,
+                scopes,
+                resource: None,
+            };
+            let answer = wanted
+                .get(
+                    &self.http,
+                    token_endpoint,
+                    proof,
+                    dialect,
+                    "get the operator's own token",
+                )
+                .await;
+            let word = match answer {
+                Ok(TokenAnswer::Issued(token)) => {
+                    state.credential = Some(credential);
+                    return Ok(held(token));
+                }
+                Ok(TokenAnswer::InvalidClient) => "invalid_client",
+                Ok(TokenAnswer::Refused(word @ "unauthorized_client")) => word,
+                Ok(TokenAnswer::Refused(word)) => return Err(self.refused(word)),
+                Err(error) => {
+                    state.credential = Some(credential);
+                    return Err(error);
+                }
+            };
+            // Somebody may have changed it since it was read.
+            let now = self.source.read().await?;
+            if reread || now.version == credential.version {
+                return Err(self.rejected(word));
+            }
+            (credential, reread) = (now, true);
+        }
+    }
+
+    /// The next call reads the credential again, unless another call has a fresher token already.
+    async fn forget(&self, number: u64) {
+        let mut state = self.state.lock().await;
+        if state.held.as_ref().is_some_and(|held| held.number == number) {
+            *state = State {
+                numbers: state.numbers,
+                ..State::default()
+            };
+        }
+    }
+
+    fn rejected(&self, word: &str) -> Error {
+        let text = format!(
+            "the key manager refuses the operator's own credential in {}: {word}",
+            self.source.name()
+        );
+        Error::new(Category::CredentialsRejected, text)
+    }
+
+    fn refused(&self, word: &str) -> Error {
+        let text = format!(
+            "the key manager gives the operator's own client in {} no token: {word}",
+            self.source.name()
+        );
+        Error::new(Category::MissingPermission, text)
+    }
+}
+
+fn held(token: Token) -> Held {
+    let life = token.life();
+    Held {
+        bearer: token.value,
+        number: 0,
+        refresh_at: token.issued_at.checked_add(life * 2 / 3).unwrap_or(token.expires_at),
+        expires_at: token.expires_at,
+    }
+}
