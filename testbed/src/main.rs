@@ -2,13 +2,19 @@
 
 use std::process::ExitCode;
 
-use testbed::{binaries, control_plane::ControlPlane};
+use testbed::{
+    binaries,
+    control_plane::ControlPlane,
+    key_managers::keycloak::{self, Keycloak},
+};
 
 const HELP: &str = "testbed: servers to try Appkeys with
 
-  testbed kubernetes   build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
-  testbed demo         two manifests become Secrets that work, and a rotation that nobody notices
-  testbed up           run a control plane until Ctrl-C, and print how to use it";
+  testbed kubernetes     build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
+  testbed key-managers   install Keycloak, oidc-provider and Canaille, and print their folders
+  testbed demo           two manifests become Secrets that work, and a rotation that nobody notices
+  testbed up             run a control plane until Ctrl-C, and print how to use it
+  testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -17,6 +23,8 @@ async fn main() -> ExitCode {
         "kubernetes" => binaries::kubernetes().map(|folder| println!("{}", folder.display())),
         "demo" => demo().await,
         "up" => up().await,
+        "key-managers" => key_managers().await,
+        "keycloak" => keycloak().await,
         _ => {
             println!("{HELP}");
             return if matches!(command.as_str(), "" | "--help" | "-h" | "help") {
@@ -46,6 +54,28 @@ async fn up() -> anyhow::Result<()> {
     let plane = ControlPlane::start().await?;
     println!("export KUBECONFIG={}", plane.kubeconfig().display());
     println!("{}/kubectl get namespaces", plane.binaries().display());
+    println!("Ctrl-C stops it.");
+    Ok(tokio::signal::ctrl_c().await?)
+}
+
+async fn key_managers() -> anyhow::Result<()> {
+    println!("{}", keycloak::installed().await?.distribution.display());
+    Ok(())
+}
+
+async fn keycloak() -> anyhow::Result<()> {
+    let keycloak = Keycloak::start(keycloak::Options::default()).await?;
+    let (url, ca) = (keycloak.https_url(), tempfile::NamedTempFile::new()?);
+    std::fs::write(ca.path(), keycloak.ca())?;
+    println!("{url} (also {})", keycloak.http_url());
+    println!("realms: bed, rotating (policy of secret rotation), limited (no roles), viewing (view-clients)");
+    println!("A token of the operator's client in the realm bed:");
+    println!(
+        "curl --cacert {} {url}/realms/bed/protocol/openid-connect/token -d grant_type=client_credentials -d client_id={} -d client_secret={}",
+        ca.path().display(),
+        keycloak::OPERATOR,
+        keycloak::OPERATOR_SECRET
+    );
     println!("Ctrl-C stops it.");
     Ok(tokio::signal::ctrl_c().await?)
 }

@@ -7,7 +7,20 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use tokio::time::{Duration, Instant, sleep};
+
+/// How long a server may take to end when it is asked to.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is asked to, and finishes what it is at (SIGTERM).
+    Orderly,
+    /// In the middle of everything (SIGKILL).
+    Crash,
+}
 
 /// A running server.
 #[derive(Debug)]
@@ -73,6 +86,32 @@ impl Server {
         Ok(())
     }
 
+    /// Ends it, and waits until it has ended.
+    ///
+    /// # Errors
+    /// It was asked to end and did not; the text has its last lines.
+    pub async fn end(&mut self, how: End) -> anyhow::Result<()> {
+        if !self.is_running() {
+            return Ok(());
+        }
+        self.signal(match how {
+            End::Orderly => "TERM",
+            End::Crash => "KILL",
+        })?;
+        let start = Instant::now();
+        while self.is_running() {
+            if start.elapsed() > END_LIMIT {
+                bail!(
+                    "a server did not end in {} s: {}",
+                    END_LIMIT.as_secs(),
+                    self.last_lines()
+                );
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// Waits until it has ended.
     ///
     /// # Errors
@@ -102,4 +141,27 @@ pub fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
         listeners.push(listener);
     }
     Ok(ports)
+}
+
+/// Free loopback ports, all different, that stay free while their server is away: below the range from which outgoing
+/// connections take theirs.
+///
+/// # Errors
+/// None are free.
+pub fn steady_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    let mut listeners: Vec<TcpListener> = vec![];
+    for _ in 0..1000 {
+        let [first, second, ..] = *uuid::Uuid::new_v4().as_bytes();
+        let port = 16_384 + u16::from_be_bytes([first, second]) % 16_000;
+        // One that was chosen already is taken by its listener.
+        listeners.extend(TcpListener::bind(("127.0.0.1", port)));
+        if listeners.len() == N {
+            let mut ports = [0; N];
+            for (port, listener) in ports.iter_mut().zip(&listeners) {
+                *port = listener.local_addr().context("find a free port")?.port();
+            }
+            return Ok(ports);
+        }
+    }
+    bail!("no free port between 16384 and 32383")
 }

@@ -1,0 +1,8 @@
+//! Real key managers, each on free loopback ports: Keycloak, oidc-provider and Canaille.
+//!
+//! What they need is downloaded from the public package registries once, into the cache folder.
+
+mod certificate;
+mod install;
+pub mod keycloak;
+pub mod versions;
