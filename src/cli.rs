@@ -79,6 +79,9 @@ pub struct RunArgs {
     /// How long the deletion of a key may wait for its key manager, as `1h` or `30m`. Then the key goes, and its client is deleted when the key manager answers again.
     #[arg(long, env = "APPKEYS_DELETION_DEADLINE", default_value = "1h")]
     deletion_deadline: api::Duration,
+    /// For development: key managers may be on this machine and speak plain HTTP.
+    #[arg(long, env = "APPKEYS_ALLOW_LOCAL_KEY_MANAGERS")]
+    allow_local_key_managers: bool,
     /// What to log, for example `info` or `appkeys=debug`.
     #[arg(long, env = "APPKEYS_LOG", default_value = "info")]
     log: String,
@@ -120,6 +123,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         admin_address: args.admin_address,
         lease_duration: Duration::from_secs(args.lease_seconds),
         deletion_deadline: args.deletion_deadline,
+        allow_local_key_managers: args.allow_local_key_managers,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,13 +1,20 @@
 //! Wires the operator together: client, leadership, resident key managers, controllers, endpoints, shutdown.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::{
     api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{Api, Client, Config, ResourceExt as _, client::ClientBuilder};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::{TcpListener, lookup_host},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -18,9 +25,12 @@ use crate::{
     controller::{self, Settings},
     entropy::Entropy,
     guard::WriteGuard,
-    key_manager::resident::{
-        ResidentKeyManagers, http::Issuers, revocations::Revocations, server, server::CurrentCertificate,
-        store::RecordStore,
+    key_manager::{
+        open::{KeyManagers, RemoteKeyManagers},
+        resident::{
+            ResidentKeyManagers, http::Issuers, revocations::Revocations, server, server::CurrentCertificate,
+            store::RecordStore,
+        },
     },
     leader::{self, LeaderConfig, Leadership},
     metrics::Metrics,
@@ -45,6 +55,8 @@ pub struct OperatorConfig {
     pub lease_duration: Duration,
     /// How long a key's deletion may wait for a key manager.
     pub deletion_deadline: api::Duration,
+    /// Whether key managers may be on this machine and speak plain HTTP.
+    pub allow_local_key_managers: bool,
 }
 
 /// Runs until `shutdown`.
@@ -56,6 +68,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     let leadership = Leadership::default();
     let metrics = Arc::new(Metrics::default());
     let server = kube.cluster_url.to_string();
+    let kube_host = kube.cluster_url.host().unwrap_or_default().to_owned();
     let plain = client(kube.clone(), &metrics, None)?;
     let guarded = client(kube, &metrics, Some(WriteGuard(leadership.clone())))?;
     let clock = Clock::system();
@@ -70,26 +83,17 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     let admin = TcpListener::bind(config.admin_address)
         .await
         .with_context(|| format!("listen on {} (--admin-address)", config.admin_address))?;
-    let store = Arc::new(RecordStore::new(guarded.clone(), &config.namespace));
-    let (issuers, certificate) = (Issuers::default(), CurrentCertificate::default());
-    let revocations = Arc::new(Revocations::new(
-        plain.clone(),
-        guarded.clone(),
-        &config.namespace,
-        clock.clone(),
-        entropy.clone(),
-    ));
-    let drivers = Arc::new(ResidentKeyManagers {
-        store: store.clone(),
-        revocations: revocations.clone(),
-        issuers: issuers.clone(),
-        certificate: certificate.clone(),
-        service_url: config.resident_url.clone(),
-        names: vec!["localhost".to_owned()],
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        client: guarded.clone(),
-        namespace: config.namespace.clone(),
+    let resident_key_managers = Arc::new(resident_key_managers(&config, &plain, &guarded, &clock, &entropy));
+    let own_addresses = addresses(&[&kube_host, config.resident_url.host_str().unwrap_or_default()]).await;
+    let drivers = Arc::new(KeyManagers {
+        resident: resident_key_managers.clone(),
+        remote: RemoteKeyManagers {
+            client: plain.clone(),
+            namespace: config.namespace.clone(),
+            clock: clock.clone(),
+            local_allowed: config.allow_local_key_managers,
+            own_addresses,
+        },
     });
     let lead_until = CancellationToken::new();
     let lease = LeaderConfig {
@@ -109,14 +113,18 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     ));
     let admin = tokio::spawn(admin::serve(
         admin,
-        readiness(store.clone()),
+        readiness(resident_key_managers.store.clone()),
         metrics.clone(),
         shutdown.clone(),
     ));
+    let (issuers, certificate) = (
+        resident_key_managers.issuers.clone(),
+        resident_key_managers.certificate.clone(),
+    );
     let server = tokio::spawn(server::serve(resident, issuers, certificate, shutdown.clone()));
     let serving = {
-        let drivers = drivers.clone();
-        tokio::spawn(async move { futures::join!(store.run(), revocations.run(), drivers.follow()) })
+        let resident = resident_key_managers.clone();
+        tokio::spawn(async move { futures::join!(resident.store.run(), resident.revocations.run(), resident.follow()) })
     };
     let settings = Settings {
         cluster_id,
@@ -143,6 +151,47 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     drop(admin.await);
     server.await.context("stop the resident key manager's server")??;
     Ok(())
+}
+
+/// What all resident key managers of this process share.
+fn resident_key_managers(
+    config: &OperatorConfig,
+    plain: &Client,
+    guarded: &Client,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> ResidentKeyManagers {
+    ResidentKeyManagers {
+        store: Arc::new(RecordStore::new(guarded.clone(), &config.namespace)),
+        revocations: Arc::new(Revocations::new(
+            plain.clone(),
+            guarded.clone(),
+            &config.namespace,
+            clock.clone(),
+            entropy.clone(),
+        )),
+        issuers: Issuers::default(),
+        certificate: CurrentCertificate::default(),
+        service_url: config.resident_url.clone(),
+        names: vec!["localhost".to_owned()],
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        client: guarded.clone(),
+        namespace: config.namespace.clone(),
+    }
+}
+
+/// The addresses of these hosts, as far as they can be found.
+async fn addresses(hosts: &[&str]) -> Vec<IpAddr> {
+    let mut found = vec![];
+    for host in hosts {
+        let host = host.trim_matches(['[', ']']);
+        match lookup_host((host, 0)).await {
+            Ok(addresses) => found.extend(addresses.map(|address| address.ip())),
+            Err(error) => tracing::debug!(host, %error, "no address"),
+        }
+    }
+    found
 }
 
 /// Ready is what can serve: tokens are issued without leading.

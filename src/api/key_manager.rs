@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Duration,
     access::AccessRule,
+    remote::{KeycloakSpec, OidcSpec},
     schema::{SUBDOMAIN, without_default},
 };
 
@@ -84,8 +85,8 @@ pub enum SigningAlgorithm {
     EdDSA,
 }
 
-/// Names a Secret in the operator's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+/// Names a Secret: in the operator's namespace for a ClusterKeyManager, in its own for a KeyManager.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct SecretName {
     /// Its name.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
@@ -138,12 +139,25 @@ pub struct ResidentSpec {
         json_path = ".status.conditions[?(@.type=='Ready')].reason",
         priority = 1
     ),
-    validation = ("has(self.spec.resident)", "exactly one kind of key manager must be given: resident")
+    validation = ("[has(self.spec.resident), has(self.spec.keycloak), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: resident, keycloak or oidc"),
+    validation = ("!has(self.spec.caBundleRef) || !has(self.spec.resident)", "caBundleRef is for key managers elsewhere: the resident one has resident.certificateSecretRef")
 )]
 pub struct ClusterKeyManagerSpec {
     /// The authorization server inside the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resident: Option<ResidentSpec>,
+
+    /// A Keycloak realm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keycloak: Option<KeycloakSpec>,
+
+    /// An authorization server with dynamic client registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcSpec>,
+
+    /// A Secret in the operator's namespace whose entry `ca.crt` has the certificates (PEM) that the server's certificate is checked with, beside the public ones. Workloads get them as `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<SecretName>,
 
     /// Who may have what. Absent or empty: every namespace may have plain client_credentials clients, without scopes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -184,9 +198,22 @@ pub struct ClusterKeyManagerSpec {
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].reason",
         priority = 1
-    )
+    ),
+    validation = ("has(self.spec.keycloak) != has(self.spec.oidc)", "exactly one kind of key manager must be given: keycloak or oidc")
 )]
 pub struct KeyManagerSpec {
+    /// A Keycloak realm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keycloak: Option<KeycloakSpec>,
+
+    /// An authorization server with dynamic client registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcSpec>,
+
+    /// A Secret of this namespace whose entry `ca.crt` has the certificates (PEM) that the server's certificate is checked with, beside the public ones. Workloads get them as `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<SecretName>,
+
     /// How hard the operator may use this key manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -209,8 +236,21 @@ pub struct KeyManagerStatus {
     /// Where clients get tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint: Option<String>,
-    /// What this key manager can do, in the words of the documentation.
+    /// What this key manager can do and what it cannot, as it was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub capabilities: Vec<String>,
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub capabilities: Vec<CapabilityStatus>,
+}
+
+/// Whether a key manager can do something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CapabilityStatus {
+    /// What: `ChosenClientId` and so on, as the documentation lists them.
+    pub name: String,
+    /// Whether it can.
+    pub available: bool,
+    /// What tells so, and what happens instead.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }

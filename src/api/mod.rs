@@ -12,6 +12,7 @@ pub mod application_key;
 pub mod conditions;
 pub mod duration;
 pub mod key_manager;
+pub mod remote;
 mod schema;
 
 pub use access::{AccessRule, GrantType};
@@ -22,9 +23,10 @@ pub use application_key::{
 };
 pub use duration::Duration;
 pub use key_manager::{
-    ClusterKeyManager, ClusterKeyManagerSpec, KeyManager, KeyManagerKind, KeyManagerRef, KeyManagerSpec,
-    KeyManagerStatus, Limits, ResidentSpec,
+    CapabilityStatus, ClusterKeyManager, ClusterKeyManagerSpec, KeyManager, KeyManagerKind, KeyManagerRef,
+    KeyManagerSpec, KeyManagerStatus, Limits, ResidentSpec,
 };
+pub use remote::{KeycloakSpec, OidcSpec};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -24,13 +24,15 @@ use crate::{
         KeyManagerStatus, Limits,
         conditions::{self, Say},
     },
-    key_manager::{Endpoints, KeyManager, Opened, gate::Gate},
+    key_manager::{Capabilities, Endpoints, KeyManager, Opened, Wanted, gate::Gate},
 };
 
 /// Condition: so many clients are gone that the key manager must have lost its data.
 const DATA_LOSS: &str = "SuspectedDataLoss";
 /// Condition: other key managers are the default too, so that none of them is used as such.
 const AMBIGUOUS_DEFAULT: &str = "AmbiguousDefault";
+/// Reason: there is no answer.
+const UNREACHABLE: &str = "Unreachable";
 /// Annotation: a person says that the clients are to be made anew.
 const CONFIRM_DATA_LOSS: &str = "appkeys.dev/confirm-data-loss";
 
@@ -55,18 +57,7 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
         gone(ctx, KeyManagerKind::ClusterKeyManager, name);
         return Ok(Again::OnChange);
     };
-    let opened = match &object.spec.resident {
-        Some(resident) => {
-            ctx.drivers
-                .resident(&name.name, resident, object.spec.limits.as_ref())
-                .await
-        }
-        None => Err(Say::no(
-            "Ready",
-            "InvalidConfiguration",
-            "no kind of key manager is given: set spec.resident",
-        )),
-    };
+    let opened = ctx.drivers.open(Wanted::cluster(name, &object.spec)).await;
     let again = renewal(&opened);
     let entry = KeyManagerEntry {
         access: object.spec.access.clone(),
@@ -77,6 +68,7 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
             &object.metadata,
             object.status.as_ref(),
             object.spec.limits.as_ref(),
+            object.spec.resident.is_some(),
         )
     };
     remember(ctx, KeyManagerKind::ClusterKeyManager, name, entry);
@@ -102,7 +94,7 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
         gone(ctx, KeyManagerKind::KeyManager, name);
         return Ok(Again::OnChange);
     };
-    let opened = ctx.drivers.namespaced(name, &object.spec).await;
+    let opened = ctx.drivers.open(Wanted::namespaced(name, &object.spec)).await;
     let again = renewal(&opened);
     let entry = entry(
         ctx,
@@ -110,6 +102,7 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
         &object.metadata,
         object.status.as_ref(),
         object.spec.limits.as_ref(),
+        false,
     );
     remember(ctx, KeyManagerKind::KeyManager, name, entry);
     finish(
@@ -142,6 +135,7 @@ fn entry(
     meta: &ObjectMeta,
     status: Option<&KeyManagerStatus>,
     limits: Option<&Limits>,
+    resident: bool,
 ) -> KeyManagerEntry {
     let now = now(ctx);
     let said = status.and_then(|status| {
@@ -162,6 +156,7 @@ fn entry(
             .map_err(Clone::clone),
         gate: Arc::new(Gate::new(
             limits,
+            resident,
             ctx.clock.clone(),
             ctx.leadership.clone(),
             ctx.metrics.clone(),
@@ -170,6 +165,7 @@ fn entry(
         access: vec![],
         default: false,
         generation: meta.generation,
+        stamp: opened.as_ref().map(|opened| opened.stamp.clone()).unwrap_or_default(),
         gone: BTreeMap::new(),
         data_loss: said.is_some() && !confirmed,
         confirmed_until: confirmed.then(|| now.checked_add(GONE_WINDOW).unwrap_or(now)),
@@ -182,8 +178,16 @@ fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyMana
     if let Some(before) = &before
         && before.generation == entry.generation
     {
-        // What was learnt of the way to it holds until its spec changes.
-        entry.gate = before.gate.clone();
+        let unreachable = entry.driver.as_ref().is_err_and(|say| say.reason == UNREACHABLE);
+        if unreachable && before.driver.is_ok() {
+            // What was found there before still holds; its keys try by themselves.
+            entry.driver.clone_from(&before.driver);
+            entry.stamp.clone_from(&before.stamp);
+        }
+        if before.stamp == entry.stamp {
+            // What was learnt of the way to it holds until its spec or the operator's credential changes.
+            entry.gate = before.gate.clone();
+        }
     }
     if let Some(before) = &before
         && entry.confirmed_until.is_none()
@@ -203,6 +207,7 @@ fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyMana
         before.access == entry.access
             && before.default == entry.default
             && before.generation == entry.generation
+            && before.stamp == entry.stamp
             && said(&before.driver) == said(&entry.driver)
             && before.data_loss == entry.data_loss
     });
@@ -215,9 +220,11 @@ fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyMana
     tell(ctx, keys, others);
 }
 
-/// What a key sees of a driver: where it is, or why it cannot be used.
-fn said(driver: &Result<Arc<dyn KeyManager>, Say>) -> Result<&Endpoints, &Say> {
-    driver.as_ref().map(|driver| driver.endpoints())
+/// What a key sees of a driver: where it is and what it can, or why it cannot be used.
+fn said(driver: &Result<Arc<dyn KeyManager>, Say>) -> Result<(&Endpoints, &Capabilities), &Say> {
+    driver
+        .as_ref()
+        .map(|driver| (driver.endpoints(), driver.capabilities()))
 }
 
 fn gone(ctx: &Context, kind: KeyManagerKind, name: &Name) {
@@ -295,7 +302,7 @@ where
         Ok(opened) => {
             status.issuer = Some(opened.driver.endpoints().issuer.clone());
             status.token_endpoint = Some(opened.driver.endpoints().token.clone());
-            status.capabilities = opened.driver.capabilities().names();
+            status.capabilities = opened.driver.capabilities().status();
             says.push(Say::yes("Ready", "Reachable", "keys may use this key manager"));
         }
         Err(say) => says.push(say),

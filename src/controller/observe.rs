@@ -268,6 +268,7 @@ fn hand(state: &State, secret: &SecretView) -> Hand {
             secret: answer.secret.clone(),
             verified: None,
             previous_works: false,
+            secret_ends: answer.secret_ends,
         }),
         ..Hand::default()
     }

@@ -34,6 +34,8 @@ pub struct KeyManagerEntry {
     pub default: bool,
     /// Its life of access tokens and so on: a change of the spec opens the driver anew.
     pub generation: Option<i64>,
+    /// What it was opened with beside its spec.
+    pub stamp: String,
     /// Keys whose client is gone, and since when.
     pub gone: BTreeMap<Name, Timestamp>,
     /// Too many are gone: it has lost its data.

@@ -22,6 +22,11 @@ use crate::{api::Limits, clock::Clock, controller::queue::Name, leader::Leadersh
 
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(30);
+/// Calls a second at a key manager elsewhere whose spec gives no limit.
+const DEFAULT_RATE: NonZeroU32 = match NonZeroU32::new(10) {
+    Some(rate) => rate,
+    None => NonZeroU32::MIN,
+};
 
 /// The gate to one key manager. It outlives drivers that are opened anew for the same spec.
 pub struct Gate {
@@ -44,13 +49,21 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// A gate with these limits; without `requestsPerSecond` calls are not counted.
-    pub fn new(limits: Option<&Limits>, clock: Clock, leadership: Leadership, metrics: Arc<Metrics>) -> Self {
+    /// A gate with these limits. Without `requestsPerSecond` calls at the resident key manager are not counted; others are
+    /// spared as the documentation says.
+    pub fn new(
+        limits: Option<&Limits>,
+        resident: bool,
+        clock: Clock,
+        leadership: Leadership,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let positive = |value: i32| u32::try_from(value).ok().and_then(NonZeroU32::new);
-        let budget = limits.and_then(|limits| {
-            let rate = limits.requests_per_second.and_then(positive)?;
-            let burst = limits.burst.and_then(positive).unwrap_or(rate);
-            Some(RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)))
+        let given = |of: fn(&Limits) -> Option<i32>| limits.and_then(of).and_then(positive);
+        let rate = given(|limits| limits.requests_per_second).or((!resident).then_some(DEFAULT_RATE));
+        let budget = rate.map(|rate| {
+            let burst = given(|limits| limits.burst).unwrap_or(rate);
+            RateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
         });
         Self {
             budget,

@@ -4,8 +4,11 @@
 //! name. Every verb may be repeated: the answer to "again" is the state that the first call made. "Not there" is a value.
 
 pub mod circuit;
+mod credentials;
 mod error;
 pub mod gate;
+mod keycloak;
+pub mod open;
 pub mod remote;
 pub mod resident;
 
@@ -17,7 +20,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{ClientAuthentication, Environment, GrantType, KeyManagerSpec, Limits, ResidentSpec, conditions::Say},
+    api::{
+        CapabilityStatus, ClientAuthentication, ClusterKeyManagerSpec, Environment, GrantType, KeyManagerKind,
+        KeyManagerSpec, KeycloakSpec, OidcSpec, ResidentSpec, conditions::Say,
+    },
     controller::queue::Name,
 };
 
@@ -72,6 +78,8 @@ pub struct Capabilities {
     pub grant_types: Vec<GrantType>,
     /// Whether the life of access tokens can be set for each client.
     pub access_token_lifetime: bool,
+    /// Where it is worth a word: what tells that it has a capability of this name or has it not, and what happens instead.
+    pub reasons: Vec<(&'static str, String)>,
 }
 
 impl Capabilities {
@@ -80,22 +88,24 @@ impl Capabilities {
         matches!(self.client_id, Choice::Ours)
     }
 
-    /// The names shown in a key manager's status.
-    pub fn names(&self) -> Vec<String> {
-        let mut names = vec![];
-        let mut add = |there: bool, name: &str| {
-            if there {
-                names.push(name.to_owned());
-            }
+    /// All of them, as a key manager's status shows them.
+    pub fn status(&self) -> Vec<CapabilityStatus> {
+        let all = [
+            ("ChosenClientId", self.client_id == Choice::Ours),
+            ("ChosenSecret", self.secret_at_creation == Choice::Ours),
+            ("SecretRotation", self.secret_at_rotation.is_some()),
+            ("SecretOverlap", self.overlap != Overlap::None),
+            ("ReadSecret", self.read_secret),
+            ("FindClient", self.find),
+            ("AccessTokenLifetime", self.access_token_lifetime),
+        ];
+        let reason = |name: &str| self.reasons.iter().find(|(of, _)| *of == name);
+        let status = |(name, available): (&str, bool)| CapabilityStatus {
+            name: name.to_owned(),
+            available,
+            reason: reason(name).map(|(_, text)| text.clone()).unwrap_or_default(),
         };
-        add(self.client_id == Choice::Ours, "ChosenClientId");
-        add(self.secret_at_creation == Choice::Ours, "ChosenSecret");
-        add(self.secret_at_rotation.is_some(), "SecretRotation");
-        add(self.overlap != Overlap::None, "SecretOverlap");
-        add(self.read_secret, "ReadSecret");
-        add(self.find, "FindClient");
-        add(self.access_token_lifetime, "AccessTokenLifetime");
-        names
+        all.into_iter().map(status).collect()
     }
 }
 
@@ -198,13 +208,19 @@ pub struct Answer {
     pub secret: SecretString,
     /// What manages it.
     pub management: Option<Management>,
+    /// When the key manager ends the secret by itself, where it does.
+    pub secret_ends: Option<Timestamp>,
 }
 
 /// Answer to a new secret.
 #[derive(Clone, Debug)]
 pub enum SecretAdded {
-    /// The secret works.
+    /// The secret works, and so does the published one where that was to go on working.
     Added(SecretString),
+    /// The secret works, and the published one does not any more although it was to: workloads must get the new one at once.
+    Alone(SecretString),
+    /// This client has only one secret, whatever others at this key manager have; nothing was changed.
+    OneSecret,
     /// Another secret, which is not the published one and has no end, is in the way: find out whether it was published, then ask to replace it.
     Occupied,
     /// There is no such client.
@@ -341,22 +357,78 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
 pub struct Opened {
     /// The driver.
     pub driver: std::sync::Arc<dyn KeyManager>,
-    /// When the key manager is to be looked at again: a certificate or signing key is due then.
+    /// When the key manager is to be looked at again: a certificate or signing key is due then, or its capabilities are.
     pub look_again: Option<Timestamp>,
+    /// What of the world beside the spec it was opened with, the operator's credential say: where that changes, what was
+    /// learnt of the way to it holds no more.
+    pub stamp: String,
+}
+
+/// A key manager as its spec says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its kind.
+    pub kind: KeyManagerKind,
+    /// Its name; a cluster's has no namespace.
+    pub name: &'a Name,
+    /// What it is.
+    pub server: Server<'a>,
+    /// The Secret with the CA certificates that its server is checked with.
+    pub ca_bundle: Option<&'a str>,
+}
+
+/// What a key manager is.
+#[derive(Clone, Copy, Debug)]
+pub enum Server<'a> {
+    /// The one inside the operator.
+    Resident(&'a ResidentSpec),
+    /// A Keycloak realm.
+    Keycloak(&'a KeycloakSpec),
+    /// A server with dynamic client registration.
+    Oidc(&'a OidcSpec),
+    /// No kind that this version knows.
+    Unknown,
+}
+
+impl<'a> Wanted<'a> {
+    /// A key manager of the cluster.
+    pub fn cluster(name: &'a Name, spec: &'a ClusterKeyManagerSpec) -> Self {
+        let server = match (&spec.resident, &spec.keycloak, &spec.oidc) {
+            (Some(resident), None, None) => Server::Resident(resident),
+            (None, Some(keycloak), None) => Server::Keycloak(keycloak),
+            (None, None, Some(oidc)) => Server::Oidc(oidc),
+            _ => Server::Unknown,
+        };
+        Self {
+            kind: KeyManagerKind::ClusterKeyManager,
+            name,
+            server,
+            ca_bundle: spec.ca_bundle_ref.as_ref().map(|secret| secret.name.as_str()),
+        }
+    }
+
+    /// A key manager of a namespace.
+    pub fn namespaced(name: &'a Name, spec: &'a KeyManagerSpec) -> Self {
+        let server = match (&spec.keycloak, &spec.oidc) {
+            (Some(keycloak), None) => Server::Keycloak(keycloak),
+            (None, Some(oidc)) => Server::Oidc(oidc),
+            _ => Server::Unknown,
+        };
+        Self {
+            kind: KeyManagerKind::KeyManager,
+            name,
+            server,
+            ca_bundle: spec.ca_bundle_ref.as_ref().map(|secret| secret.name.as_str()),
+        }
+    }
 }
 
 /// Makes drivers from specs: the one place that knows which kinds of key manager there are.
 #[async_trait]
 pub trait Drivers: std::fmt::Debug + Send + Sync {
-    /// The resident key manager `name`.
+    /// The driver of a key manager.
     ///
     /// # Errors
     /// The condition `Ready=False` that says what is wrong.
-    async fn resident(&self, name: &str, spec: &ResidentSpec, limits: Option<&Limits>) -> Result<Opened, Say>;
-
-    /// A key manager of a namespace.
-    ///
-    /// # Errors
-    /// As [`Drivers::resident`].
-    async fn namespaced(&self, name: &Name, spec: &KeyManagerSpec) -> Result<Opened, Say>;
+    async fn open(&self, wanted: Wanted<'_>) -> Result<Opened, Say>;
 }

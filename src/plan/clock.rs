@@ -48,6 +48,7 @@ fn new(spec: &serde_json::Value) -> Observed {
                 find: false,
                 grant_types: vec![GrantType::ClientCredentials],
                 access_token_lifetime: true,
+                reasons: vec![],
             },
             endpoints: Endpoints::default(),
             grants: Grants::everything(),
@@ -81,6 +82,7 @@ fn in_hand(client_id: String, previous_works: bool) -> InHand {
         secret: "s".to_owned().into(),
         verified: None,
         previous_works,
+        secret_ends: None,
     }
 }
 

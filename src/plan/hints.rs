@@ -32,6 +32,7 @@ const APPLIED: &str = "appkeys.dev/applied";
 const HANDLED_TRIGGER: &str = "appkeys.dev/handled-trigger";
 const HANDLED_ROTATE: &str = "appkeys.dev/handled-rotate";
 const PREVIOUS_VALID_UNTIL: &str = "appkeys.dev/previous-valid-until";
+const SECRET_ENDS: &str = "appkeys.dev/secret-ends";
 const ATTEMPT: &str = "appkeys.dev/attempt";
 const VERIFIED: &str = "appkeys.dev/verified";
 const RELEASED: &str = "appkeys.dev/released";
@@ -64,6 +65,8 @@ pub struct Hints {
     pub handled_rotate: String,
     /// Until when the secret before this one works.
     pub previous_valid_until: Option<Timestamp>,
+    /// When the key manager ends the secret.
+    pub secret_ends: Option<Timestamp>,
     /// Set by a fence: no write from before it can succeed.
     pub attempt: String,
     /// Whether the secret was used once before it was published.
@@ -121,6 +124,7 @@ impl Hints {
             handled_trigger: text(HANDLED_TRIGGER),
             handled_rotate: text(HANDLED_ROTATE),
             previous_valid_until: parsed(annotations, PREVIOUS_VALID_UNTIL),
+            secret_ends: parsed(annotations, SECRET_ENDS),
             attempt: text(ATTEMPT),
             verified: text(VERIFIED) == "true",
             released: parsed(annotations, RELEASED),
@@ -159,6 +163,7 @@ impl Hints {
             (HANDLED_TRIGGER, self.handled_trigger.clone()),
             (HANDLED_ROTATE, self.handled_rotate.clone()),
             (PREVIOUS_VALID_UNTIL, time(self.previous_valid_until)),
+            (SECRET_ENDS, time(self.secret_ends)),
             (ATTEMPT, self.attempt.clone()),
             (
                 VERIFIED,
@@ -286,6 +291,7 @@ mod tests {
             handled_trigger: "t".into(),
             handled_rotate: "r".into(),
             previous_valid_until: Some(now),
+            secret_ends: Some(now),
             attempt: "a".into(),
             verified: true,
             released: Some(now),

@@ -211,6 +211,9 @@ pub struct StoredAnswer {
     /// Its secret.
     #[serde(serialize_with = "super::expose")]
     pub secret: SecretString,
+    /// When the key manager ends the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ends: Option<Timestamp>,
 }
 
 /// A client and where it is.
@@ -240,6 +243,8 @@ pub struct Hand {
     pub released: Option<State>,
     /// An unpublished secret is in the way.
     pub occupied: bool,
+    /// The client can have no second secret although others at its key manager can.
+    pub one_secret: bool,
     /// The published Secret was fenced: a secret that is in the way cannot be published any more.
     pub fenced: bool,
     /// The pass before this one had a write without an answer: a publication may be on its way still.
@@ -294,6 +299,8 @@ pub struct InHand {
     pub verified: Option<bool>,
     /// Whether the secret before it goes on working.
     pub previous_works: bool,
+    /// When the key manager ends the secret.
+    pub secret_ends: Option<Timestamp>,
 }
 
 impl Observed {

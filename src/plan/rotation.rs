@@ -50,11 +50,24 @@ pub fn asked_for(key: &ApplicationKey, hints: &Hints) -> bool {
     new(trigger(&key.spec), &hints.handled_trigger) || new(rotate_annotation(key), &hints.handled_rotate)
 }
 
+/// When the next rotation is due: as the interval asks, and at the latest in time before the key manager ends the secret.
+pub fn next_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let deadline = o.secret.ours().and_then(|published| deadline(&published.hints));
+    [interval_time(o, now), deadline].into_iter().flatten().min()
+}
+
+/// When a secret that the key manager ends is replaced at the latest, whatever else is asked for: with a fifth of its life left.
+pub fn deadline(hints: &Hints) -> Option<Timestamp> {
+    let (issued, ends) = (hints.issued_at?, hints.secret_ends?);
+    let life = ends.duration_since(issued).max(SignedDuration::ZERO);
+    issued.checked_add(life / 5 * 4).ok().map(whole_second)
+}
+
 /// When the interval asks for the next rotation.
 ///
 /// An interval that was set or shortened does not rotate a fleet at once: the first rotation is not before a share of the
 /// interval from now. What status says already is put off by no edit of anything else.
-pub fn next_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
+fn interval_time(o: &Observed, now: Timestamp) -> Option<Timestamp> {
     let interval: SignedDuration = o.spec().rotation.as_ref()?.interval?.into();
     let issued_at = o.secret.ours()?.hints.issued_at?;
     let due = issued_at.checked_add(interval).ok()?;

@@ -18,6 +18,7 @@ pub const CONDITIONS: &[&str] = &[
     "Verified",
     "Suspended",
     "RotationUnsupported",
+    "CredentialExpiring",
     "SecretTypeKept",
     "TokensIssued",
     "ShortTokens",

@@ -9,14 +9,13 @@ use std::{
 };
 
 use appkeys::{
-    api::{GrantType, KeyManagerSpec, Limits, ResidentSpec, conditions::Say},
+    api::{GrantType, conditions::Say},
     clock::Clock,
-    controller::queue::Name,
     entropy::Entropy,
     key_manager::{
         Answer, Capabilities, Category, Changed, Choice, Client, Drivers, Endpoints, Error, KeyManager, Management,
-        Mark, NewSecret, Opened, Overlap, Properties, Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest,
-        resident::ResidentKeyManagers,
+        Mark, NewSecret, Opened, Overlap, Properties, Registered, Room, SecretAdded, Server as KeyManagerServer, Token,
+        TokenAnswer, TokenRequest, Wanted, resident::ResidentKeyManagers,
     },
 };
 use async_trait::async_trait;
@@ -68,6 +67,7 @@ fn capabilities(profile: Profile) -> Capabilities {
         find: false,
         grant_types: vec![GrantType::ClientCredentials],
         access_token_lifetime: false,
+        reasons: vec![],
     }
 }
 
@@ -176,7 +176,12 @@ impl Server {
         };
         clients.insert(id.clone(), stored);
         let management = self.given().then(|| self.management(&id, number));
-        Ok(Registered::Made(Answer { id, secret, management }))
+        Ok(Registered::Made(Answer {
+            id,
+            secret,
+            management,
+            secret_ends: None,
+        }))
     }
 
     fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
@@ -499,9 +504,17 @@ impl Servers {
 
 #[async_trait]
 impl Drivers for SimulatedDrivers {
-    async fn resident(&self, name: &str, spec: &ResidentSpec, limits: Option<&Limits>) -> Result<Opened, Say> {
+    async fn open(&self, wanted: Wanted<'_>) -> Result<Opened, Say> {
+        let name = &wanted.name.name;
         let Some(server) = self.servers.0.get(name) else {
-            return self.resident.resident(name, spec, limits).await;
+            return match wanted.server {
+                KeyManagerServer::Resident(spec) => self.resident.open(name, spec).await,
+                _ => Err(Say::no(
+                    "Ready",
+                    "InvalidConfiguration",
+                    "no such server in the simulation",
+                )),
+            };
         };
         let endpoints = Endpoints {
             issuer: format!("https://{name}"),
@@ -518,11 +531,8 @@ impl Drivers for SimulatedDrivers {
         Ok(Opened {
             driver: Arc::new(driver),
             look_again: None,
+            stamp: String::new(),
         })
-    }
-
-    async fn namespaced(&self, name: &Name, spec: &KeyManagerSpec) -> Result<Opened, Say> {
-        self.resident.namespaced(name, spec).await
     }
 }
 

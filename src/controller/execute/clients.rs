@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::{Failure, objects::write_state};
@@ -101,12 +102,19 @@ pub(super) async fn keep_management(
     write_state(ctx, seen, state).await
 }
 
-pub(super) fn hold(seen: &mut Seen, client_id: String, secret: SecretString, previous_works: bool) {
+pub(super) fn hold(
+    seen: &mut Seen,
+    client_id: String,
+    secret: SecretString,
+    previous_works: bool,
+    secret_ends: Option<Timestamp>,
+) {
     seen.o.hand.credential = Some(InHand {
         client_id,
         secret,
         verified: None,
         previous_works,
+        secret_ends,
     });
 }
 
@@ -166,6 +174,7 @@ pub(super) async fn store_answer(
     let stored = StoredAnswer {
         client_id: answer.id.clone(),
         secret: answer.secret.clone(),
+        secret_ends: answer.secret_ends,
     };
     let state = State {
         attempt: None,
@@ -174,7 +183,7 @@ pub(super) async fn store_answer(
         ..seen.o.state.clone()
     };
     write_state(ctx, seen, state).await?;
-    hold(seen, answer.id, answer.secret, false);
+    hold(seen, answer.id, answer.secret, false, answer.secret_ends);
     Ok(())
 }
 

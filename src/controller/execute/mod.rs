@@ -104,7 +104,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             };
             let driver = driver(ctx, seen)?;
             match changing(&driver, driver.register(&client, &properties, &secret, None)).await? {
-                Registered::Made(answer) => hold(seen, answer.id, answer.secret, false),
+                Registered::Made(answer) => hold(seen, answer.id, answer.secret, false, answer.secret_ends),
                 Registered::Exists => seen.o.hand.exists = true,
             }
             Ok(())
@@ -123,7 +123,9 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             };
             let driver = driver(ctx, seen)?;
             match changing(&driver, driver.add_secret(&client, new)).await? {
-                SecretAdded::Added(secret) => hold(seen, client.id, secret, room != key_manager::Room::Only),
+                SecretAdded::Added(secret) => hold(seen, client.id, secret, room != key_manager::Room::Only, None),
+                SecretAdded::Alone(secret) => hold(seen, client.id, secret, false, None),
+                SecretAdded::OneSecret => seen.o.hand.one_secret = true,
                 SecretAdded::Occupied => seen.o.hand.occupied = true,
                 SecretAdded::NotThere => return Err(not_there(&client)),
             }
@@ -131,7 +133,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
         }
         Step::ReadSecret(client) => {
             match driver(ctx, seen)?.read_secret(&client).await? {
-                Some(secret) => hold(seen, client.id, secret, false),
+                Some(secret) => hold(seen, client.id, secret, false, None),
                 None => seen.o.hand.occupied = true,
             }
             Ok(())

@@ -46,6 +46,7 @@ impl ResidentDriver {
             find: false,
             grant_types: vec![GrantType::ClientCredentials],
             access_token_lifetime: true,
+            reasons: vec![],
         };
         Self {
             issuer,
@@ -117,6 +118,7 @@ impl KeyManager for ResidentDriver {
                     id: client.id.clone(),
                     secret: secret.clone(),
                     management: None,
+                    secret_ends: None,
                 }))
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => self

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, ResourceExt, api::PostParams};
@@ -20,11 +19,11 @@ use super::{
     store::RecordStore,
 };
 use crate::{
-    api::{FIELD_MANAGER, KeyManagerSpec, Limits, ResidentSpec, conditions::Say},
+    api::{FIELD_MANAGER, ResidentSpec, conditions::Say},
     clock::Clock,
-    controller::{queue::Name, secrets::COMPONENT_LABEL},
+    controller::secrets::COMPONENT_LABEL,
     entropy::Entropy,
-    key_manager::{Drivers, Endpoints, Opened},
+    key_manager::{Endpoints, Opened},
     plan::{hints, identity},
 };
 
@@ -79,9 +78,12 @@ impl std::fmt::Debug for ResidentKeyManagers {
     }
 }
 
-#[async_trait]
-impl Drivers for ResidentKeyManagers {
-    async fn resident(&self, name: &str, spec: &ResidentSpec, _limits: Option<&Limits>) -> Result<Opened, Say> {
+impl ResidentKeyManagers {
+    /// The resident key manager `name`.
+    ///
+    /// # Errors
+    /// The condition `Ready=False` that says what is wrong.
+    pub async fn open(&self, name: &str, spec: &ResidentSpec) -> Result<Opened, Say> {
         let now = self.clock.now();
         let issuer_url = self.issuer_url(name, spec);
         let (ca, certificate_until) = self.certificate(name, spec, &issuer_url, now).await?;
@@ -102,17 +104,10 @@ impl Drivers for ResidentKeyManagers {
         Ok(Opened {
             driver: Arc::new(driver),
             look_again: Some(again),
+            stamp: String::new(),
         })
     }
 
-    async fn namespaced(&self, name: &Name, _spec: &KeyManagerSpec) -> Result<Opened, Say> {
-        Err(invalid(format!(
-            "KeyManager {name} names no kind of key manager that a namespace can have"
-        )))
-    }
-}
-
-impl ResidentKeyManagers {
     /// What `iss` of its tokens says: its own URL, or one under the Service's.
     fn issuer_url(&self, name: &str, spec: &ResidentSpec) -> String {
         let service = self.service_url.as_str().trim_end_matches('/');

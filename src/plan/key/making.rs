@@ -107,6 +107,7 @@ pub(super) fn use_credential(o: &Observed, target: &Target, credential: &InHand,
         client_id: credential.client_id.clone(),
         replacements: o.replacements(),
         previous_valid_until: overlap.filter(|_| credential.previous_works || o.state.old.is_some()),
+        secret_ends: credential.secret_ends.map(whole_second),
         attempt: String::new(),
         verified,
         ..before

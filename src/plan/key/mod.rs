@@ -12,7 +12,12 @@ mod publishing;
 
 use jiff::Timestamp;
 
-use self::{keeping::keep, making::make, publishing::rename, rotating::rotation_unsupported};
+use self::{
+    keeping::keep,
+    making::make,
+    publishing::rename,
+    rotating::{expiring, rotation_unsupported},
+};
 use super::{
     observed::{Observed, PlacedClient, SecretView, State, Target},
     removal, rotation, secret,
@@ -81,7 +86,7 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     };
     step.or_else(|| tokens::next(o, target, now))
         .or_else(|| removal::clean(o))
-        .unwrap_or_else(|| done(o, target))
+        .unwrap_or_else(|| done(o, target, now))
 }
 
 /// The client that this key should have was that of a deleted key of the same name, and is still to be deleted.
@@ -204,7 +209,7 @@ fn access_denied(o: &Observed, target: &Target) -> Option<Say> {
 }
 
 /// The end of a pass in which nothing is left to do.
-fn done(o: &Observed, target: &Target) -> Step {
+fn done(o: &Observed, target: &Target, now: Timestamp) -> Step {
     let mut says = vec![];
     if let Some(say) = access_denied(o, target) {
         says.push(say);
@@ -226,6 +231,7 @@ fn done(o: &Observed, target: &Target) -> Step {
     if let Some(say) = rotation_unsupported(o, target) {
         says.push(say);
     }
+    says.extend(expiring(o, target, now));
     says.extend(type_kept(o));
     says.extend(tokens::says(o));
     if let Some(why) = &o.hand.uncleaned {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    moving::{published_client, replace_client, replaced},
+    moving::{drained, published_client, replace_client, replaced},
     said_not_ready,
 };
 use crate::{
@@ -28,10 +28,25 @@ pub(super) fn rotate(
     if !by_time && !rotation::asked_for(&o.key, &published.hints) {
         return None;
     }
-    if !target.grants.selected || o.draining_until(now).is_some() || rotation_unsupported(o, target).is_some() {
+    if !target.grants.selected {
         return None;
     }
-    Some(match rotation::strategy(o.spec()) {
+    let must = must_rotate(published, now);
+    if o.draining_until(now).is_some() {
+        if !must {
+            return None;
+        }
+        if let Some(old) = &o.state.old {
+            // It ends sooner than asked for: two replacements at once would leave a client behind.
+            return Some(drained(o, old));
+        }
+    }
+    let strategy = match unsupported(o, target) {
+        None => rotation::strategy(o.spec()),
+        Some(_) if must => instead(o, target)?,
+        Some(_) => return None,
+    };
+    Some(match strategy {
         RotationStrategy::Overlap => new_secret(o, target, published, client.clone()),
         RotationStrategy::InPlace => in_place(o, published, client.clone()),
         RotationStrategy::ReplaceClient => {
@@ -44,12 +59,38 @@ pub(super) fn rotate(
     })
 }
 
+/// Whether the key manager ends the published secret so soon that it must be replaced, whatever the spec asks for.
+fn must_rotate(published: &Published, now: Timestamp) -> bool {
+    rotation::deadline(&published.hints).is_some_and(|deadline| deadline <= now)
+}
+
+/// How a secret that must be replaced is, where it cannot be as the spec asks.
+fn instead(o: &Observed, target: &Target) -> Option<RotationStrategy> {
+    if o.spec().client_id.is_none() {
+        return Some(RotationStrategy::ReplaceClient);
+    }
+    let changes = target.capabilities.secret_at_rotation.is_some();
+    changes.then_some(RotationStrategy::InPlace)
+}
+
+/// A credential that the key manager ends soon and that nothing can replace.
+pub(super) fn expiring(o: &Observed, target: &Target, now: Timestamp) -> Option<Say> {
+    let published = o.secret.ours()?;
+    let ends = published.hints.secret_ends?;
+    let lost = must_rotate(published, now) && unsupported(o, target).is_some() && instead(o, target).is_none();
+    let text = format!(
+        "{} ends this client's secret at {ends}, and neither can the secret be changed nor a client with a chosen id be replaced: remove spec.clientId",
+        target.reference
+    );
+    lost.then(|| Say::yes("CredentialExpiring", "CannotBeReplaced", text))
+}
+
 /// A second secret beside the published one; where one is in the way, only after nobody can publish that.
 pub(super) fn new_secret(o: &Observed, target: &Target, published: &Published, client: Client) -> Step {
     if target.capabilities.secret_at_rotation.is_none() {
         return replace_client(o, target, client);
     }
-    if target.capabilities.overlap == Overlap::None {
+    if target.capabilities.overlap == Overlap::None || o.hand.one_secret {
         return in_place(o, published, client);
     }
     if o.hand.occupied && !o.hand.fenced {
@@ -91,13 +132,17 @@ pub(super) fn rotation_unsupported(o: &Observed, target: &Target) -> Option<Say>
         .as_ref()
         .is_some_and(|r| r.interval.is_some() || r.trigger.is_some())
         || !rotation::rotate_annotation(&o.key).is_empty();
-    if !rotates {
-        return None;
-    }
+    let text = unsupported(o, target).filter(|_| rotates)?;
+    Some(Say::yes("RotationUnsupported", "NotAtThisKeyManager", text))
+}
+
+/// What stands against a rotation by the strategy that the spec asks for.
+fn unsupported(o: &Observed, target: &Target) -> Option<String> {
+    let spec = o.spec();
     let manager = &target.reference;
-    let text = match rotation::strategy(spec) {
-        RotationStrategy::Overlap if target.capabilities.overlap == Overlap::None => format!(
-            "{manager} keeps one secret for each client, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id) or InPlace (a short cut)"
+    Some(match rotation::strategy(spec) {
+        RotationStrategy::Overlap if target.capabilities.overlap == Overlap::None || o.hand.one_secret => format!(
+            "{manager} keeps one secret for this client, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id) or InPlace (a short cut)"
         ),
         RotationStrategy::InPlace if target.capabilities.secret_at_rotation.is_none() => {
             format!("{manager} cannot change a client's secret, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id)")
@@ -106,6 +151,5 @@ pub(super) fn rotation_unsupported(o: &Observed, target: &Target) -> Option<Say>
             "a client with a chosen id cannot be replaced, so nothing rotates: remove spec.clientId or choose another rotation.strategy".to_owned()
         }
         _ => return None,
-    };
-    Some(Say::yes("RotationUnsupported", "NotAtThisKeyManager", text))
+    })
 }

@@ -1,0 +1,39 @@
+//! Key managers elsewhere: how they are reached.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::key_manager::SecretName;
+
+/// The URL of a server: no user, query or fragment.
+const URL: &str = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$";
+
+/// A realm of a Keycloak server. The operator manages clients there by the Admin API, as a service account with the role `manage-clients` of `realm-management` and no other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeycloakSpec {
+    /// Where the server is: everything before `/realms/` in the issuer of its tokens.
+    #[schemars(length(min = 9, max = 512), regex(pattern = URL))]
+    pub url: String,
+    /// The realm.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\s/?#%]+$"))]
+    pub realm: String,
+    /// A Secret with the entries `client-id` and `client-secret` of the operator's own client in that realm.
+    pub credentials_secret_ref: SecretName,
+}
+
+/// An authorization server with dynamic client registration (RFC 7591) and, where it has that, management (RFC 7592). What it is and can do is discovered (RFC 8414, OpenID Connect Discovery).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OidcSpec {
+    /// The issuer, exactly as the server's metadata say it.
+    #[schemars(length(min = 9, max = 512), regex(pattern = URL))]
+    pub issuer: String,
+    /// Where clients are registered. Absent: as discovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 9, max = 512), regex(pattern = URL))]
+    pub registration_endpoint: Option<String>,
+    /// A Secret whose entry `token` is the initial access token that registrations need (RFC 7591 section 3). Absent: registration is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_access_token_secret_ref: Option<SecretName>,
+}

@@ -1,0 +1,123 @@
+//! What the operator itself needs at a key manager: its credential and the CA, read from Secrets.
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, ResourceExt as _};
+use secrecy::SecretString;
+
+use super::{
+    Category, Error,
+    remote::{CredentialSource, OperatorCredential},
+};
+
+/// Entries: the id of the operator's own client, and its secret.
+pub(super) const CREDENTIAL: [&str; 2] = ["client-id", "client-secret"];
+
+/// A Secret that a platform team or a tenant gives.
+#[derive(Clone)]
+pub(super) struct GivenSecret {
+    secrets: Api<Secret>,
+    namespace: String,
+    name: String,
+}
+
+impl std::fmt::Debug for GivenSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.place())
+    }
+}
+
+/// An entry of a Secret, and the version of the Secret that it was read from.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) value: SecretString,
+    pub(super) version: String,
+}
+
+impl GivenSecret {
+    pub(super) fn new(client: Client, namespace: &str, name: &str) -> Self {
+        Self {
+            secrets: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Where it is, for people.
+    pub(super) fn place(&self) -> String {
+        format!("Secret {} in namespace {}", self.name, self.namespace)
+    }
+
+    /// Its entries of these names.
+    ///
+    /// # Errors
+    /// `InvalidRequest` where it or an entry is missing, `Unreachable` where the API server does not answer.
+    pub(super) async fn read<const N: usize>(&self, names: [&str; N]) -> Result<[Entry; N], Error> {
+        let secret = match self.secrets.get_opt(&self.name).await {
+            Ok(Some(secret)) => secret,
+            Ok(None) => {
+                let text = format!(
+                    "{} does not exist: create it with the entries {}",
+                    self.place(),
+                    names.join(" and ")
+                );
+                return Err(not_sent(Category::InvalidRequest, text));
+            }
+            Err(error) => {
+                let why = match &error {
+                    kube::Error::Api(status) => status.message.clone(),
+                    _ => "no answer from the API server".to_owned(),
+                };
+                return Err(not_sent(
+                    Category::Unreachable,
+                    format!("{} cannot be read: {why}", self.place()),
+                ));
+            }
+        };
+        let version = secret.resource_version().unwrap_or_default();
+        let data = secret.data.unwrap_or_default();
+        let mut entries = vec![];
+        for name in names {
+            let text = data.get(name).and_then(|value| std::str::from_utf8(&value.0).ok());
+            // People write files with an editor: a last line end is not meant.
+            let text = text
+                .map(|text| text.trim_end_matches(['\r', '\n']))
+                .filter(|text| !text.is_empty());
+            let Some(text) = text else {
+                let text = format!("{} has no entry {name}", self.place());
+                return Err(not_sent(Category::InvalidRequest, text));
+            };
+            entries.push(Entry {
+                value: text.to_owned().into(),
+                version: version.clone(),
+            });
+        }
+        entries
+            .try_into()
+            .map_err(|_| not_sent(Category::InvalidRequest, format!("{} cannot be read", self.place())))
+    }
+}
+
+fn not_sent(category: Category, text: String) -> Error {
+    Error {
+        sent: false,
+        ..Error::new(category, text)
+    }
+}
+
+#[async_trait]
+impl CredentialSource for GivenSecret {
+    fn name(&self) -> String {
+        self.place()
+    }
+
+    async fn read(&self) -> Result<OperatorCredential, Error> {
+        use secrecy::ExposeSecret as _;
+        let [id, secret] = Self::read(self, CREDENTIAL).await?;
+        Ok(OperatorCredential {
+            client_id: id.value.expose_secret().to_owned(),
+            secret: secret.value,
+            version: secret.version,
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! The verbs of a key manager at one Keycloak realm.
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+
+use super::{
+    admin::{Admin, Created},
+    representation::{self, Representation},
+};
+use crate::{
+    clock::Clock,
+    key_manager::{
+        Answer, Capabilities, Category, Changed, Client, Endpoints, Error, KeyManager, Mark, NewSecret, Properties,
+        Registered, Room, SecretAdded, TokenAnswer, TokenRequest,
+        remote::{self, Dialect, HttpClient},
+    },
+};
+
+/// A realm.
+#[derive(Debug)]
+pub(super) struct KeycloakDriver {
+    pub(super) admin: Admin,
+    pub(super) http: HttpClient,
+    pub(super) capabilities: Capabilities,
+    pub(super) endpoints: Endpoints,
+    pub(super) clock: Clock,
+    /// Whether the realm can have policies that give secrets an end.
+    pub(super) rotation: bool,
+}
+
+impl KeycloakDriver {
+    /// The client of this id, where it carries one of these marks.
+    async fn owned(&self, id: &str, marks: &[&Mark]) -> Result<Option<Representation>, Error> {
+        let Some(found) = self.admin.find(id).await? else {
+            return Ok(None);
+        };
+        if marks.iter().any(|mark| found.is_marked(mark)) {
+            return Ok(Some(found));
+        }
+        Err(foreign(id))
+    }
+
+    /// Whether the secret before the new one still works: workloads hold it until they see the new one.
+    async fn still_works(&self, client: &Representation, published: &SecretString) -> Result<bool, Error> {
+        if !client.has_client_credentials() {
+            // Nothing but a read can tell.
+            let again = self.admin.find(&client.client_id).await?;
+            return Ok(again.is_some_and(|again| again.rotated_ends().is_some()));
+        }
+        let request = TokenRequest {
+            client_id: &client.client_id,
+            secret: published,
+            authentication: crate::api::ClientAuthentication::ClientSecretBasic,
+            scopes: &[],
+            resource: None,
+        };
+        Ok(!matches!(self.token(request).await?, TokenAnswer::InvalidClient))
+    }
+}
+
+fn foreign(id: &str) -> Error {
+    let text = format!(
+        "there is a client {id} already that is not this key's: it is left as it is; choose another spec.clientId"
+    );
+    Error::new(Category::ClientConflict, text)
+}
+
+#[async_trait]
+impl KeyManager for KeycloakDriver {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    async fn register(
+        &self,
+        client: &Client,
+        properties: &Properties,
+        secret: &SecretString,
+        _attempt: Option<&str>,
+    ) -> Result<Registered, Error> {
+        self.admin.scope_ids(&properties.scopes).await?;
+        let body = representation::creation(&client.id, properties, secret)?;
+        if self.admin.create(&body).await? == Created::Exists {
+            let ours = self.owned(&client.id, &[&client.mark, &properties.mark]).await?;
+            return match ours {
+                Some(_) => Ok(Registered::Exists),
+                None => Err(Error::new(
+                    Category::NotYet,
+                    format!("client {} was there a moment ago and is not found now", client.id),
+                )),
+            };
+        }
+        let made = if self.rotation {
+            self.admin.find(&client.id).await?
+        } else {
+            None
+        };
+        Ok(Registered::Made(Answer {
+            id: client.id.clone(),
+            secret: secret.clone(),
+            management: None,
+            secret_ends: made.and_then(|made| made.secret_ends()),
+        }))
+    }
+
+    async fn find(&self, _mark: &Mark, _attempt: &str) -> Result<Option<Answer>, Error> {
+        Ok(None)
+    }
+
+    async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        self.admin.scope_ids(&properties.scopes).await?;
+        let Some(now) = self.owned(&client.id, &[&client.mark, &properties.mark]).await? else {
+            return Ok(Changed::NotThere);
+        };
+        let (gone, new) = now.scope_changes(&properties.scopes);
+        // What is withdrawn goes first: a process that dies in between leaves less, not more.
+        for scope in &gone {
+            self.admin.assign(&now.id, scope, false).await?;
+        }
+        let body = representation::change(&now, properties)?;
+        if !self.admin.put(&now.id, &body).await? {
+            return Ok(Changed::NotThere);
+        }
+        for scope in &new {
+            self.admin.assign(&now.id, scope, true).await?;
+        }
+        Ok(Changed::Done(None))
+    }
+
+    async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
+        let Some(now) = self.owned(&client.id, &[&client.mark]).await? else {
+            return Ok(SecretAdded::NotThere);
+        };
+        let published = match (new.room, new.published) {
+            (Room::Only, _) | (Room::Replace, None) => {
+                let body = representation::only_secret(&now, new.secret);
+                let there = self.admin.put(&now.id, &body).await?;
+                return Ok(if there {
+                    SecretAdded::Added(new.secret.clone())
+                } else {
+                    SecretAdded::NotThere
+                });
+            }
+            (Room::Keep, None) => return Ok(SecretAdded::Occupied),
+            (Room::Keep, Some(published)) if !now.has_secret(published) => return Ok(SecretAdded::Occupied),
+            (_, Some(published)) => published,
+        };
+        if !now.keeps_two() {
+            // The same change would end the published secret at once.
+            return Ok(SecretAdded::OneSecret);
+        }
+        let body = representation::second_secret(&now, new.secret, published, self.clock.now());
+        if !self.admin.put(&now.id, &body).await? {
+            return Ok(SecretAdded::NotThere);
+        }
+        Ok(if self.still_works(&now, published).await? {
+            SecretAdded::Added(new.secret.clone())
+        } else {
+            SecretAdded::Alone(new.secret.clone())
+        })
+    }
+
+    async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error> {
+        let now = self.owned(&client.id, &[&client.mark]).await?;
+        Ok(now.and_then(|now| now.secret))
+    }
+
+    async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error> {
+        let Some(now) = self.owned(&client.id, &[&client.mark]).await? else {
+            return Ok(Changed::NotThere);
+        };
+        let Some(ends) = now.rotated_ends() else {
+            return Ok(Changed::Done(None));
+        };
+        if !now.has_secret(current) {
+            // Somebody gave it another secret: the published one may be the one that would end here.
+            let text = format!("client {} has another secret than the published one", client.id);
+            return Err(Error::new(Category::NotYet, text));
+        }
+        let there = if end <= self.clock.now() {
+            self.admin.end_rotated(&now.id).await?
+        } else if end < ends {
+            self.admin.put(&now.id, &representation::rotated_end(&now, end)).await?
+        } else {
+            true
+        };
+        Ok(if there { Changed::Done(None) } else { Changed::NotThere })
+    }
+
+    async fn delete(&self, client: &Client) -> Result<Changed, Error> {
+        let now = match self.owned(&client.id, &[&client.mark]).await {
+            Ok(Some(now)) => now,
+            Ok(None) => return Ok(Changed::NotThere),
+            Err(error) if error.category == Category::ClientConflict => return Ok(Changed::NotThere),
+            Err(error) => return Err(error),
+        };
+        let there = self.admin.delete(&now.id).await?;
+        Ok(if there { Changed::Done(None) } else { Changed::NotThere })
+    }
+
+    async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
+        // It has no resource indicators (RFC 8707): the client's audience mappers do that.
+        let request = TokenRequest {
+            resource: None,
+            ..request
+        };
+        remote::client_credentials(&self.http, &self.endpoints.token, request, Dialect::Keycloak).await
+    }
+
+    fn settles(&self) -> SignedDuration {
+        remote::SETTLES
+    }
+}

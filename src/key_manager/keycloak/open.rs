@@ -1,0 +1,86 @@
+//! Finds out what a realm is and can do.
+
+use std::sync::Arc;
+
+use super::{
+    admin::{Admin, ServerInfo},
+    driver::KeycloakDriver,
+};
+use crate::{
+    api::{ClientAuthentication, GrantType, KeycloakSpec},
+    clock::Clock,
+    key_manager::{
+        Capabilities, Choice, Error, KeyManager, Overlap,
+        remote::{CredentialSource, Dialect, HttpClient, Login, Metadata, Session, discover},
+    },
+};
+
+/// The feature of the server that keeps two secrets for a client.
+const ROTATION: &str = "CLIENT_SECRET_ROTATION";
+
+/// Opens the realm of `spec`; `ca` is what workloads check its server with.
+///
+/// # Errors
+/// What stands against its use.
+pub(in crate::key_manager) async fn open(
+    spec: &KeycloakSpec,
+    http: HttpClient,
+    ca: Option<String>,
+    source: Arc<dyn CredentialSource>,
+    clock: &Clock,
+) -> Result<Arc<dyn KeyManager>, Error> {
+    let server = spec.url.trim_end_matches('/');
+    let issuer = format!("{server}/realms/{}", spec.realm);
+    let metadata = discover(&http, &issuer).await?;
+    let login = Login::ClientCredentials {
+        token_endpoint: metadata.token_endpoint.clone(),
+        scopes: vec![],
+        authentication: ClientAuthentication::ClientSecretBasic,
+        dialect: Dialect::Keycloak,
+    };
+    let session = Session::new(http.clone(), login, source);
+    let admin = Admin::new(http.clone(), session, server, &spec.realm);
+    let info = admin.server_info().await?;
+    let capabilities = capabilities(info.as_ref(), &metadata);
+    Ok(Arc::new(KeycloakDriver {
+        admin,
+        rotation: capabilities.overlap != Overlap::None,
+        capabilities,
+        endpoints: metadata.endpoints(ca),
+        http,
+        clock: clock.clone(),
+    }))
+}
+
+fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities {
+    let rotation = info.is_some_and(|info| info.features.iter().any(|f| f.name == ROTATION && f.enabled));
+    let why = if rotation {
+        "the server has the feature client-secret-rotation; a client has two secrets where a client policy of the realm gives its secret an end"
+    } else if info.is_some() {
+        "the server's feature client-secret-rotation is off: choose rotation.strategy ReplaceClient (a new client id) or InPlace (a short cut)"
+    } else {
+        "the operator's own client may not see the server's features (/admin/serverinfo)"
+    };
+    let all = [
+        (GrantType::ClientCredentials, "client_credentials"),
+        (GrantType::AuthorizationCode, "authorization_code"),
+        (GrantType::RefreshToken, "refresh_token"),
+    ];
+    let offered = metadata.grant_types_supported.as_deref();
+    let serves = |name: &str| offered.is_none_or(|offered| offered.iter().any(|other| other == name));
+    Capabilities {
+        client_id: Choice::Ours,
+        secret_at_creation: Choice::Ours,
+        secret_at_rotation: Some(Choice::Ours),
+        read_secret: true,
+        overlap: if rotation { Overlap::ServerEnds } else { Overlap::None },
+        find: false,
+        grant_types: all
+            .into_iter()
+            .filter(|(_, name)| serves(name))
+            .map(|(grant, _)| grant)
+            .collect(),
+        access_token_lifetime: true,
+        reasons: vec![("SecretOverlap", why.to_owned())],
+    }
+}

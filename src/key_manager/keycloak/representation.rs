@@ -1,0 +1,236 @@
+//! A client as Keycloak writes it, and as we ask for it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    api::GrantType,
+    key_manager::{Category, Error, Mark, Properties},
+};
+
+/// Attribute: the owner's mark.
+const OWNER: &str = "appkeys.owner";
+/// Attribute: life of access tokens in seconds.
+const LIFESPAN: &str = "access.token.lifespan";
+/// Attribute: whether there are refresh tokens.
+const REFRESH: &str = "use.refresh.tokens";
+/// Attribute: the end of the current secret, by the realm's policy.
+const EXPIRES: &str = "client.secret.expiration.time";
+/// Attribute: when the current secret was made.
+const CREATED: &str = "client.secret.creation.time";
+/// Attribute: the secret before the current one.
+const ROTATED: &str = "client.secret.rotated";
+/// Attribute: when that was replaced.
+const ROTATED_CREATED: &str = "client.secret.rotated.creation.time";
+/// Attribute: its end.
+const ROTATED_EXPIRES: &str = "client.secret.rotated.expiration.time";
+/// Scope with the claim `sub` and the like, which every client gets where the realm has it.
+const BASIC: &str = "basic";
+/// How far ahead an end is set that another write will set right: a hundred years in seconds.
+const FAR: i64 = 100 * 365 * 24 * 3600;
+/// The longest text of a column (K8: longer ones are answered with a server error).
+const LONGEST: usize = 255;
+
+/// A client as the server has it: what is read of it. Its secrets have no `Debug`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Representation {
+    /// The server's own id of it.
+    pub(super) id: String,
+    /// The client id.
+    pub(super) client_id: String,
+    /// The current secret.
+    #[serde(default)]
+    pub(super) secret: Option<SecretString>,
+    #[serde(default)]
+    service_accounts_enabled: bool,
+    #[serde(default)]
+    authorization_services_enabled: bool,
+    #[serde(default)]
+    optional_client_scopes: Vec<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, SecretString>,
+}
+
+impl Representation {
+    /// Whether it carries this mark.
+    pub(super) fn is_marked(&self, mark: &Mark) -> bool {
+        self.attribute(OWNER) == Some(owner(mark).as_str())
+    }
+
+    /// Whether its current secret is this one.
+    pub(super) fn has_secret(&self, secret: &SecretString) -> bool {
+        self.secret
+            .as_ref()
+            .is_some_and(|own| own.expose_secret() == secret.expose_secret())
+    }
+
+    /// Whether a policy of the realm keeps the secret before the current one: only then has the current one an end.
+    pub(super) fn keeps_two(&self) -> bool {
+        self.attribute(EXPIRES).is_some_and(|end| !end.is_empty())
+    }
+
+    /// When the realm's policy ends the current secret.
+    pub(super) fn secret_ends(&self) -> Option<Timestamp> {
+        seconds(self.attribute(EXPIRES)?)
+    }
+
+    /// The end of the secret before the current one, where that has one.
+    pub(super) fn rotated_ends(&self) -> Option<Timestamp> {
+        self.attribute(ROTATED).filter(|secret| !secret.is_empty())?;
+        seconds(self.attribute(ROTATED_EXPIRES)?)
+    }
+
+    /// Whether it may ask for tokens by client_credentials.
+    pub(super) const fn has_client_credentials(&self) -> bool {
+        self.service_accounts_enabled
+    }
+
+    /// Optional client scopes to take away and to add so that it has these.
+    pub(super) fn scope_changes(&self, wanted: &[String]) -> (Vec<String>, Vec<String>) {
+        let has = &self.optional_client_scopes;
+        let gone = has.iter().filter(|scope| !wanted.contains(scope)).cloned().collect();
+        let new = wanted.iter().filter(|scope| !has.contains(scope)).cloned().collect();
+        (gone, new)
+    }
+
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(ExposeSecret::expose_secret)
+    }
+}
+
+fn seconds(text: &str) -> Option<Timestamp> {
+    Timestamp::from_second(text.parse().ok()?).ok()
+}
+
+/// The mark as the attribute has it: neither namespaces nor names have a slash.
+fn owner(mark: &Mark) -> String {
+    format!("{}/{}/{}", mark.cluster_id, mark.namespace, mark.name)
+}
+
+/// A client to make. Every switch is sent: a left-out `publicClient` throws the secret away (K1).
+///
+/// # Errors
+/// `InvalidRequest` for what the server would answer with an error of its own.
+pub(super) fn creation(client_id: &str, properties: &Properties, secret: &SecretString) -> Result<Value, Error> {
+    let mut body = description(client_id, properties)?;
+    body["secret"] = json!(secret.expose_secret());
+    // In a change these two are ignored (K4).
+    body["defaultClientScopes"] = json!([BASIC]);
+    body["optionalClientScopes"] = json!(properties.scopes);
+    Ok(body)
+}
+
+/// The same for a client that is there: its secret stays, and what is not ours to decide is sent back as it is.
+///
+/// # Errors
+/// As [`creation`].
+pub(super) fn change(now: &Representation, properties: &Properties) -> Result<Value, Error> {
+    let mut body = description(&now.client_id, properties)?;
+    if now.authorization_services_enabled {
+        // Left out it would be switched off (K3).
+        body["authorizationServicesEnabled"] = json!(true);
+    }
+    Ok(body)
+}
+
+fn description(client_id: &str, properties: &Properties) -> Result<Value, Error> {
+    if client_id.len() > LONGEST {
+        let text = format!("client id {client_id} is longer than {LONGEST} characters");
+        return Err(Error::new(Category::InvalidRequest, text));
+    }
+    let has = |grant| properties.grant_types.contains(&grant);
+    let mark = &properties.mark;
+    let name = format!("{} ({})", properties.display_name, properties.environment);
+    let text = format!("ApplicationKey {}/{}, kept by Appkeys", mark.namespace, mark.name);
+    let lifespan = properties.access_token_lifetime.map(|seconds| seconds.to_string());
+    Ok(json!({
+        "clientId": client_id,
+        "name": cut(&name),
+        "description": cut(&text),
+        "enabled": !properties.frozen,
+        "protocol": "openid-connect",
+        "publicClient": false,
+        "bearerOnly": false,
+        "clientAuthenticatorType": "client-secret",
+        "serviceAccountsEnabled": has(GrantType::ClientCredentials),
+        "standardFlowEnabled": has(GrantType::AuthorizationCode),
+        "implicitFlowEnabled": false,
+        "directAccessGrantsEnabled": false,
+        "fullScopeAllowed": false,
+        "redirectUris": [],
+        "webOrigins": [],
+        "protocolMappers": audiences(&properties.resources),
+        // Attributes merge key by key; an empty one goes. Without any the change can fail (K2).
+        "attributes": {
+            (OWNER): owner(mark),
+            (LIFESPAN): lifespan.unwrap_or_default(),
+            (REFRESH): has(GrantType::RefreshToken).to_string(),
+        },
+    }))
+}
+
+/// A mapper for each resource: Keycloak ignores `resource` in a token request, so all of them are in `aud` of every token.
+fn audiences(resources: &[String]) -> Vec<Value> {
+    let mapper = |(number, resource): (usize, &String)| {
+        json!({
+            "name": format!("appkeys-audience-{number}"),
+            "protocol": "openid-connect",
+            "protocolMapper": "oidc-audience-mapper",
+            "config": {
+                "included.custom.audience": resource,
+                "access.token.claim": "true",
+                "introspection.token.claim": "true",
+                "id.token.claim": "false",
+            },
+        })
+    };
+    resources.iter().enumerate().map(mapper).collect()
+}
+
+/// A new secret in place of the current one, which ends at once.
+pub(super) fn only_secret(client: &Representation, secret: &SecretString) -> Value {
+    json!({
+        "clientId": client.client_id,
+        "secret": secret.expose_secret(),
+        "attributes": { (ROTATED): "", (ROTATED_CREATED): "", (ROTATED_EXPIRES): "" },
+    })
+}
+
+/// A new secret beside the published one. Both ends are far ahead: the old one's is set when the new one is published.
+pub(super) fn second_secret(
+    client: &Representation,
+    secret: &SecretString,
+    published: &SecretString,
+    now: Timestamp,
+) -> Value {
+    let (now, far) = (now.as_second().to_string(), (now.as_second() + FAR).to_string());
+    json!({
+        "clientId": client.client_id,
+        "secret": secret.expose_secret(),
+        "attributes": {
+            (CREATED): now,
+            (EXPIRES): far,
+            (ROTATED): published.expose_secret(),
+            (ROTATED_CREATED): now,
+            (ROTATED_EXPIRES): far,
+        },
+    })
+}
+
+/// The end of the secret before the current one.
+pub(super) fn rotated_end(client: &Representation, end: Timestamp) -> Value {
+    json!({
+        "clientId": client.client_id,
+        "attributes": { (ROTATED_EXPIRES): end.as_second().to_string() },
+    })
+}
+
+/// The longest beginning that fits a column.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST)]
+}
