@@ -19,4 +19,5 @@ mod examples; // what people copy works: examples and the README's commands
 mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works
 mod counts; // what a key costs: writes, reads and calls
 mod resident; // the resident key manager over the wire
+mod key_managers; // every key manager for real
 mod crash; // nothing is lost: kill -9, a key that comes back, a cluster that is restored

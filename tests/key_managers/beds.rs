@@ -1,0 +1,128 @@
+//! The servers, and how each is opened.
+
+use std::sync::Arc;
+
+use appkeys::{
+    api::{ClusterKeyManagerSpec, conditions::Say},
+    clock::Clock,
+    controller::queue::Name,
+    entropy::Entropy,
+    key_manager::{
+        Drivers as _, Opened, Wanted,
+        open::{KeyManagers, RemoteKeyManagers},
+        resident::{
+            ResidentKeyManagers, http::Issuers, revocations::Revocations, server::CurrentCertificate,
+            store::RecordStore,
+        },
+    },
+};
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use serde_json::{Value, json};
+use testbed::{
+    key_managers::keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING},
+    memory_api::{Id, MemoryApi, NoFaults},
+};
+use tokio::sync::Mutex;
+
+use crate::support::provider;
+
+/// A key manager's spec and the Secrets that it names: (name, entries).
+pub(crate) struct Bed {
+    pub(crate) name: &'static str,
+    pub(crate) spec: Value,
+    pub(crate) secrets: Vec<(&'static str, Value)>,
+    /// Its clients have one secret although the server could keep two.
+    pub(crate) one_secret: bool,
+}
+
+impl Bed {
+    /// The resident key manager; all of it is in the API server.
+    pub(crate) fn resident() -> Self {
+        Self {
+            name: "resident",
+            spec: json!({"resident": {}}),
+            secrets: vec![],
+            one_secret: false,
+        }
+    }
+
+    /// A realm of a Keycloak, over TLS with a CA of its own.
+    pub(crate) fn keycloak(keycloak: &Keycloak, realm: &'static str) -> Self {
+        let keycloak_spec = json!({
+            "url": keycloak.https_url(), "realm": realm, "credentialsSecretRef": {"name": "keycloak-operator"},
+        });
+        let credential = json!({"client-id": OPERATOR, "client-secret": OPERATOR_SECRET});
+        Self {
+            name: realm,
+            spec: json!({"keycloak": keycloak_spec, "caBundleRef": {"name": "keycloak-ca"}}),
+            secrets: vec![
+                ("keycloak-operator", credential),
+                ("keycloak-ca", json!({"ca.crt": keycloak.ca()})),
+            ],
+            one_secret: realm != ROTATING,
+        }
+    }
+
+    /// Opens the driver as the operator does, with these Secrets at an API server in memory.
+    pub(crate) async fn open(&self) -> Result<Opened, Say> {
+        provider();
+        let api = MemoryApi::new(Arc::new(|| Timestamp::now().to_string()));
+        for (name, entries) in &self.secrets {
+            let mut secret: Secret = serde_json::from_value(json!({"stringData": entries})).unwrap();
+            let data = secret.string_data.take().into_iter().flatten();
+            secret.data = Some(data.map(|(name, text)| (name, ByteString(text.into_bytes()))).collect());
+            let id = Id::secret("appkeys", name);
+            api.edit(|store| store.put(&id, serde_json::to_value(&secret).unwrap()));
+        }
+        let client = kube::Client::new(api.service(Arc::new(NoFaults)), "default");
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let store = Arc::new(RecordStore::new(client.clone(), "appkeys"));
+        let watched = store.clone();
+        tokio::spawn(async move { watched.run().await });
+        let resident = ResidentKeyManagers {
+            revocations: Arc::new(Revocations::new(
+                client.clone(),
+                client.clone(),
+                "appkeys",
+                clock.clone(),
+                entropy.clone(),
+            )),
+            store,
+            issuers: Issuers::default(),
+            certificate: CurrentCertificate::default(),
+            service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
+            names: vec![],
+            clock: clock.clone(),
+            entropy,
+            client: client.clone(),
+            namespace: "appkeys".into(),
+        };
+        let all = KeyManagers {
+            resident: Arc::new(resident),
+            remote: RemoteKeyManagers {
+                client,
+                namespace: "appkeys".into(),
+                clock,
+                local_allowed: true,
+                own_addresses: vec![],
+            },
+        };
+        let spec: ClusterKeyManagerSpec = serde_json::from_value(self.spec.clone()).unwrap();
+        let name = Name::new("", self.name);
+        all.open(Wanted::cluster(&name, &spec)).await
+    }
+}
+
+/// The Keycloak that tests share which leave each other alone; it ends with the last of them.
+pub(crate) async fn keycloak() -> Arc<Keycloak> {
+    static SHARED: Mutex<std::sync::Weak<Keycloak>> = Mutex::const_new(std::sync::Weak::new());
+    let mut shared = SHARED.lock().await;
+    if let Some(keycloak) = shared.upgrade() {
+        return keycloak;
+    }
+    provider();
+    let keycloak = Arc::new(Keycloak::start(Options::default()).await.unwrap());
+    *shared = Arc::downgrade(&keycloak);
+    keycloak
+}

@@ -1,0 +1,320 @@
+//! What every driver does, save where a capability says otherwise.
+
+use std::sync::Arc;
+
+use appkeys::{
+    api::{ClientAuthentication, Environment, GrantType},
+    entropy::Entropy,
+    key_manager::{
+        Answer, Capabilities, Category, Changed, Choice, Client, KeyManager, Mark, NewSecret, Overlap, Properties,
+        Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest,
+    },
+};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use testbed::key_managers::keycloak::{BED, ROTATING};
+
+use super::beds::{self, Bed};
+
+/// Scopes that the servers know.
+const READ: &str = "orders:read";
+const WRITE: &str = "orders:write";
+const RESOURCE: &str = "https://orders.example.com";
+
+#[tokio::test]
+async fn the_resident_key_manager_keeps_the_contract() {
+    contract(&Bed::resident()).await;
+}
+
+#[tokio::test]
+async fn a_keycloak_realm_keeps_the_contract() {
+    let keycloak = beds::keycloak().await;
+    contract(&Bed::keycloak(&keycloak, BED)).await;
+}
+
+#[tokio::test]
+async fn a_keycloak_realm_with_a_policy_of_rotation_keeps_the_contract() {
+    let keycloak = beds::keycloak().await;
+    contract(&Bed::keycloak(&keycloak, ROTATING)).await;
+}
+
+/// A client at a driver, as one key has it.
+struct Subject {
+    driver: Arc<dyn KeyManager>,
+    client: Client,
+    properties: Properties,
+}
+
+async fn contract(bed: &Bed) {
+    let driver = bed.open().await.unwrap().driver;
+    let subject = Subject::new(driver.clone(), "contract");
+    let first = subject.made().await;
+    let subject = subject.managed(&first);
+    subject.a_token_has_what_was_asked_for(&first.secret).await;
+    subject.a_wrong_secret_is_refused().await;
+    subject.a_create_can_be_repeated().await;
+    subject.a_foreign_client_is_left_alone(&first.secret).await;
+    let subject = subject.what_changes_holds(&first.secret).await;
+    let secret = subject.a_rotated_secret_works(bed, &first.secret).await;
+    subject.the_secret_can_be_read_back(&secret).await;
+    subject.a_deleted_client_is_gone(&secret).await;
+}
+
+impl Subject {
+    fn new(driver: Arc<dyn KeyManager>, name: &str) -> Self {
+        let mark = Mark {
+            cluster_id: "contract-cluster".into(),
+            namespace: "team".into(),
+            name: name.into(),
+        };
+        let client = Client {
+            id: format!("team-{name}-{}", Entropy::system().attempt_id().unwrap()),
+            mark: mark.clone(),
+            management: None,
+        };
+        let properties = Properties {
+            mark,
+            application: "shop".into(),
+            display_name: "Web shop".into(),
+            environment: Environment::Sandbox,
+            authentication: ClientAuthentication::ClientSecretBasic,
+            grant_types: vec![GrantType::ClientCredentials],
+            scopes: vec![READ.into()],
+            resources: vec![RESOURCE.into()],
+            access_token_lifetime: driver.capabilities().access_token_lifetime.then_some(120),
+            frozen: false,
+        };
+        Self {
+            driver,
+            client,
+            properties,
+        }
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.driver.capabilities()
+    }
+
+    async fn made(&self) -> Answer {
+        let secret = Entropy::system().client_secret().unwrap();
+        let attempt = (!self.capabilities().chosen_identity()).then_some("attempt-1");
+        let made = self
+            .driver
+            .register(&self.client, &self.properties, &secret, attempt)
+            .await;
+        let Registered::Made(answer) = made.unwrap() else {
+            panic!("it exists already");
+        };
+        let ours = answer.secret.expose_secret() == secret.expose_secret();
+        assert_eq!(ours, self.capabilities().secret_at_creation == Choice::Ours);
+        assert_eq!(
+            answer.id == self.client.id,
+            self.capabilities().client_id == Choice::Ours
+        );
+        answer
+    }
+
+    fn managed(self, answer: &Answer) -> Self {
+        let client = Client {
+            id: answer.id.clone(),
+            management: answer.management.clone(),
+            ..self.client
+        };
+        Self { client, ..self }
+    }
+
+    async fn token(&self, secret: &SecretString, scopes: &[&str]) -> TokenAnswer {
+        let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let request = TokenRequest {
+            client_id: &self.client.id,
+            secret,
+            authentication: self.properties.authentication,
+            scopes: &scopes,
+            resource: self.properties.resources.first().map(String::as_str),
+        };
+        self.driver.token(request).await.unwrap()
+    }
+
+    async fn issued(&self, secret: &SecretString, scopes: &[&str]) -> Token {
+        match self.token(secret, scopes).await {
+            TokenAnswer::Issued(token) => token,
+            other => panic!("no token: {other:?}"),
+        }
+    }
+
+    async fn works(&self, secret: &SecretString) -> bool {
+        !matches!(self.token(secret, &[]).await, TokenAnswer::InvalidClient)
+    }
+
+    async fn a_token_has_what_was_asked_for(&self, secret: &SecretString) {
+        let token = self.issued(secret, &[READ]).await;
+        assert!(token.scopes.iter().any(|scope| scope == READ), "{:?}", token.scopes);
+        if self.capabilities().access_token_lifetime {
+            assert_eq!(token.life().as_secs(), 120);
+        }
+        let claims = claims(&token);
+        assert!(claims["aud"].to_string().contains(RESOURCE), "{claims}");
+        assert!(matches!(
+            self.token(secret, &[WRITE]).await,
+            TokenAnswer::Refused("invalid_scope")
+        ));
+    }
+
+    async fn a_wrong_secret_is_refused(&self) {
+        assert!(!self.works(&"not-the-secret-of-this-client".to_owned().into()).await);
+    }
+
+    async fn a_create_can_be_repeated(&self) {
+        if !self.capabilities().chosen_identity() {
+            return;
+        }
+        let secret = "a-secret-that-comes-too-late".to_owned().into();
+        let again = self
+            .driver
+            .register(&self.client, &self.properties, &secret, None)
+            .await;
+        assert!(matches!(again.unwrap(), Registered::Exists));
+        assert!(!self.works(&secret).await);
+    }
+
+    async fn a_foreign_client_is_left_alone(&self, secret: &SecretString) {
+        if !self.capabilities().chosen_identity() {
+            return;
+        }
+        let mark = Mark {
+            name: "somebody-else".into(),
+            ..self.client.mark.clone()
+        };
+        let other = Client {
+            mark: mark.clone(),
+            ..self.client.clone()
+        };
+        let theirs = Properties {
+            mark,
+            ..self.properties.clone()
+        };
+        let new = Entropy::system().client_secret().unwrap();
+        let conflict = self.driver.register(&other, &theirs, &new, None).await.unwrap_err();
+        assert_eq!(conflict.category, Category::ClientConflict);
+        let conflict = self.driver.update(&other, &theirs).await.unwrap_err();
+        assert_eq!(conflict.category, Category::ClientConflict);
+        let new = NewSecret {
+            published: None,
+            secret: &new,
+            room: Room::Only,
+        };
+        let conflict = self.driver.add_secret(&other, new).await.unwrap_err();
+        assert_eq!(conflict.category, Category::ClientConflict);
+        assert!(matches!(self.driver.delete(&other).await.unwrap(), Changed::NotThere));
+        assert!(self.works(secret).await);
+    }
+
+    /// Other scopes; the client goes on with the secret that it has.
+    async fn what_changes_holds(self, secret: &SecretString) -> Self {
+        let properties = Properties {
+            scopes: vec![WRITE.into()],
+            ..self.properties
+        };
+        let Changed::Done(management) = self.driver.update(&self.client, &properties).await.unwrap() else {
+            panic!("it cannot be changed");
+        };
+        let client = Client {
+            management: management.or(self.client.management),
+            ..self.client
+        };
+        let subject = Self {
+            properties,
+            client,
+            ..self
+        };
+        subject.issued(secret, &[WRITE]).await;
+        let withdrawn = subject.token(secret, &[READ]).await;
+        assert!(
+            matches!(withdrawn, TokenAnswer::Refused("invalid_scope")),
+            "{withdrawn:?}"
+        );
+        subject
+    }
+
+    async fn a_rotated_secret_works(&self, bed: &Bed, old: &SecretString) -> SecretString {
+        if self.capabilities().secret_at_rotation.is_none() {
+            return old.clone();
+        }
+        let two = self.capabilities().overlap != Overlap::None;
+        let chosen = Entropy::system().client_secret().unwrap();
+        let mut new = NewSecret {
+            published: Some(old),
+            secret: &chosen,
+            room: Room::Keep,
+        };
+        if two {
+            let added = match self.driver.add_secret(&self.client, new.clone()).await.unwrap() {
+                SecretAdded::Added(added) => added,
+                SecretAdded::OneSecret if bed.one_secret => return self.a_secret_is_replaced(old, new).await,
+                other => panic!("no second secret: {other:?}"),
+            };
+            assert!(!bed.one_secret);
+            assert!(self.works(old).await && self.works(&added).await);
+            // The unpublished one is in the way of another, until it is known that nobody can publish it.
+            let another = Entropy::system().client_secret().unwrap();
+            new.secret = &another;
+            let occupied = self.driver.add_secret(&self.client, new.clone()).await.unwrap();
+            assert!(matches!(occupied, SecretAdded::Occupied), "{occupied:?}");
+            new.room = Room::Replace;
+            let replaced = self.driver.add_secret(&self.client, new).await.unwrap();
+            assert!(matches!(replaced, SecretAdded::Added(_)), "{replaced:?}");
+            assert!(self.works(old).await && self.works(&another).await && !self.works(&added).await);
+            let now = Timestamp::now();
+            let retired = self
+                .driver
+                .retire(&self.client, &another, now + jiff::SignedDuration::from_hours(1));
+            assert!(matches!(retired.await.unwrap(), Changed::Done(_)));
+            assert!(self.works(old).await || self.capabilities().overlap == Overlap::WeEnd);
+            let retired = self.driver.retire(&self.client, &another, now).await;
+            assert!(matches!(retired.unwrap(), Changed::Done(_)));
+            assert!(!self.works(old).await && self.works(&another).await);
+            return another;
+        }
+        self.a_secret_is_replaced(old, new).await
+    }
+
+    async fn a_secret_is_replaced(&self, old: &SecretString, new: NewSecret<'_>) -> SecretString {
+        assert!(self.works(old).await && !self.works(new.secret).await);
+        let only = NewSecret {
+            room: Room::Only,
+            ..new
+        };
+        let SecretAdded::Added(added) = self.driver.add_secret(&self.client, only).await.unwrap() else {
+            panic!("the secret cannot be changed");
+        };
+        assert!(!self.works(old).await && self.works(&added).await);
+        added
+    }
+
+    async fn the_secret_can_be_read_back(&self, secret: &SecretString) {
+        if !self.capabilities().read_secret {
+            return;
+        }
+        let read = self.driver.read_secret(&self.client).await.unwrap().unwrap();
+        assert_eq!(read.expose_secret(), secret.expose_secret());
+    }
+
+    async fn a_deleted_client_is_gone(&self, secret: &SecretString) {
+        assert!(matches!(
+            self.driver.delete(&self.client).await.unwrap(),
+            Changed::Done(_)
+        ));
+        assert!(!self.works(secret).await);
+        let again = self.driver.delete(&self.client).await.unwrap();
+        assert!(matches!(again, Changed::NotThere | Changed::Refused), "{again:?}");
+        let update = self.driver.update(&self.client, &self.properties).await.unwrap();
+        assert!(matches!(update, Changed::NotThere | Changed::Refused), "{update:?}");
+    }
+}
+
+/// What a JWT says; it is not this test's part to check its signature.
+fn claims(token: &Token) -> serde_json::Value {
+    jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(token.value.expose_secret())
+        .unwrap()
+        .claims
+}

@@ -1,0 +1,4 @@
+//! Every key manager for real: one contract for all drivers, and the operator's promises at each server.
+
+mod beds; // the servers, and how each is opened
+mod contract; // what every driver does, save where a capability says otherwise
