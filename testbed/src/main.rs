@@ -60,6 +60,7 @@ async fn up() -> anyhow::Result<()> {
 
 async fn key_managers() -> anyhow::Result<()> {
     println!("{}", keycloak::installed().await?.distribution.display());
+    println!("{}", testbed::key_managers::oidc_provider::installed()?.display());
     Ok(())
 }
 

@@ -16,7 +16,6 @@ use appkeys::{
         },
     },
 };
-use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::{Value, json};
 use testbed::{
@@ -67,7 +66,7 @@ impl Bed {
     /// Opens the driver as the operator does, with these Secrets at an API server in memory.
     pub(crate) async fn open(&self) -> Result<Opened, Say> {
         provider();
-        let api = MemoryApi::new(Arc::new(|| Timestamp::now().to_string()));
+        let api = MemoryApi::new(Arc::new(|| Clock::system().now().to_string()));
         for (name, entries) in &self.secrets {
             let mut secret: Secret = serde_json::from_value(json!({"stringData": entries})).unwrap();
             let data = secret.string_data.take().into_iter().flatten();

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use appkeys::{
     api::{ClientAuthentication, Environment, GrantType},
+    clock::Clock,
     entropy::Entropy,
     key_manager::{
         Answer, Capabilities, Category, Changed, Choice, Client, KeyManager, Mark, NewSecret, Overlap, Properties,
         Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest,
     },
 };
-use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use testbed::key_managers::keycloak::{BED, ROTATING};
 
@@ -223,8 +223,8 @@ impl Subject {
             ..self.client
         };
         let subject = Self {
-            properties,
             client,
+            properties,
             ..self
         };
         subject.issued(secret, &[WRITE]).await;
@@ -264,7 +264,7 @@ impl Subject {
             let replaced = self.driver.add_secret(&self.client, new).await.unwrap();
             assert!(matches!(replaced, SecretAdded::Added(_)), "{replaced:?}");
             assert!(self.works(old).await && self.works(&another).await && !self.works(&added).await);
-            let now = Timestamp::now();
+            let now = Clock::system().now();
             let retired = self
                 .driver
                 .retire(&self.client, &another, now + jiff::SignedDuration::from_hours(1));

@@ -3,6 +3,8 @@
 //! What they need is downloaded from the public package registries once, into the cache folder.
 
 mod certificate;
+mod http;
 mod install;
 pub mod keycloak;
+pub mod oidc_provider;
 pub mod versions;

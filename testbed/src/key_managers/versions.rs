@@ -1,6 +1,30 @@
-//! Which versions of the key managers there are.
+//! Which versions of the key managers there are. This is the one place for Keycloak's; npm and pip have files of their
+//! own, which are read here.
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+/// What npm installs for oidc-provider: the package and all that it needs.
+pub(super) const NPM: [(&str, &str); 2] = [
+    ("package.json", include_str!("../../oidc_provider/package.json")),
+    (
+        "package-lock.json",
+        include_str!("../../oidc_provider/package-lock.json"),
+    ),
+];
 
 /// Keycloak.
 pub const KEYCLOAK: &str = "26.7.3";
 /// The SHA-256 of its distribution (tar.gz).
 pub const KEYCLOAK_SHA256: &str = "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47";
+
+/// The version of oidc-provider.
+///
+/// # Errors
+/// `testbed/oidc_provider/package.json` does not name it.
+pub fn oidc_provider() -> anyhow::Result<String> {
+    let [(_, package), _] = NPM;
+    let package: Value = serde_json::from_str(package).context("read oidc-provider's package.json")?;
+    let version = package["dependencies"]["oidc-provider"].as_str();
+    Ok(version.context("package.json names no oidc-provider")?.to_owned())
+}

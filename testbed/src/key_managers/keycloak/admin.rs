@@ -1,27 +1,17 @@
 //! A small client of the admin REST API, for tests: it sees and changes what the product's own client does, without it.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, bail, ensure};
 use reqwest::{Method, StatusCode, header::LOCATION};
 use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
 use super::realms::{Rotation, policies, profiles};
+use crate::key_managers::http;
 
 pub(super) const ID: &str = "testbed-admin";
 pub(super) const SECRET: &str = "the-admin-s-secret-for-tests-only";
 
 const PAGE: usize = 100;
-
-/// A client without idle connections: the server may have been killed in between.
-pub(super) fn client() -> anyhow::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .pool_max_idle_per_host(0)
-        .timeout(Duration::from_secs(30))
-        .build()
-        .context("make an HTTP client")
-}
 
 /// All rights in all realms.
 #[derive(Clone, Debug)]
@@ -32,7 +22,10 @@ pub struct Admin {
 
 impl Admin {
     pub(super) fn new(url: String) -> anyhow::Result<Self> {
-        Ok(Self { client: client()?, url })
+        Ok(Self {
+            client: http::client(None)?,
+            url,
+        })
     }
 
     /// A new access token. It lives 60 s.

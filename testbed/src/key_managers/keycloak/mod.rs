@@ -15,15 +15,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
-use super::certificate;
+use super::{certificate, http};
 use crate::process::{End, Server, steady_ports};
 
 const START_LIMIT: Duration = Duration::from_mins(2);
-const READY_STEP: Duration = Duration::from_millis(100);
 
 /// The memory and compiler settings with which it starts fastest.
 const JVM: [&str; 17] = [
@@ -276,25 +274,7 @@ impl Place {
 
     /// Waits until it is ready, and not only until it listens: that is seconds earlier.
     async fn ready(&self, server: &mut Server) -> anyhow::Result<()> {
-        let client = admin::client()?;
         let health = format!("http://127.0.0.1:{}/health/ready", self.management);
-        let start = Instant::now();
-        loop {
-            if !server.is_running() {
-                bail!("Keycloak ended: {}", server.last_lines());
-            }
-            let answer = client.get(&health).timeout(Duration::from_secs(5)).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok(());
-            }
-            if start.elapsed() > START_LIMIT {
-                bail!(
-                    "Keycloak is not ready after {} s: {}",
-                    START_LIMIT.as_secs(),
-                    server.last_lines()
-                );
-            }
-            sleep(READY_STEP).await;
-        }
+        http::ready("Keycloak", server, &http::client(None)?, &health, START_LIMIT).await
     }
 }
