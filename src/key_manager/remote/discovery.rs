@@ -159,3 +159,160 @@ fn checked(http: &HttpClient, issuer: &str, metadata: Metadata) -> Result<Metada
     }
     Ok(metadata)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        key_manager::remote::{
+            testing::{self, Seen, Server, answer, bounds, client, now},
+            way::Way,
+        },
+    };
+
+    /// A server whose metadata is at `place`, for the issuer "its own URL" + `issuer`; elsewhere it gives `other`.
+    async fn server(place: &'static str, issuer: &'static str, other: (u16, &'static str)) -> Server {
+        Server::new(move |seen: &Seen, _| {
+            if seen.path != place {
+                return answer(other.0, &[("location", "/login")], other.1);
+            }
+            let base = format!("http://{}", seen.header("host"));
+            testing::json(
+                200,
+                &json!({
+                    "issuer": format!("{base}{issuer}"), "token_endpoint": format!("{base}/token"), "jwks_uri": null,
+                    "scopes_supported": "openid", "grant_types_supported": ["client_credentials", 5],
+                    "registration_endpoint": 7, "code_challenge_methods_supported": {}, "unknown": {"a": [1]},
+                }),
+            )
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn the_three_forms_are_tried_in_turn_past_everything_that_is_no_metadata() {
+        let forms = [
+            "/realms/r/.well-known/openid-configuration",
+            "/.well-known/oauth-authorization-server/realms/r",
+            "/realms/r/.well-known/oauth-authorization-server",
+        ];
+        let others = [
+            (404, "{}"),
+            (400, ""),
+            (403, "no"),
+            (302, ""),
+            (200, "<html>"),
+            (200, r#"{"a": 1}"#),
+        ];
+        for (place, other) in others
+            .into_iter()
+            .flat_map(|other| (0..3).map(move |place| (place, other)))
+        {
+            let server = server(forms[place], "/realms/r", other).await;
+            let metadata = discover(&client(), &format!("{}/realms/r/", server.url)).await.unwrap();
+            assert_eq!(
+                metadata.issuer,
+                format!("{}/realms/r", server.url),
+                "as the server writes it"
+            );
+            let asked: Vec<_> = server.seen().into_iter().map(|seen| seen.path).collect();
+            assert_eq!(asked, forms[..=place], "{other:?}");
+            // What is of another shape was not said.
+            assert_eq!(metadata.scopes_supported, Some(vec!["openid".to_owned()]));
+            assert_eq!(
+                metadata.grant_types_supported,
+                Some(vec!["client_credentials".to_owned()])
+            );
+            assert_eq!(metadata.code_challenge_methods_supported, None);
+            let endpoints = metadata.endpoints(Some("PEM".to_owned()));
+            let expected = Endpoints {
+                issuer: metadata.issuer.clone(),
+                token: format!("{}/token", server.url),
+                ca: Some("PEM".to_owned()),
+                ..Endpoints::default()
+            };
+            assert_eq!(endpoints, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_metadata_the_first_answer_is_told_and_an_outage_ends_the_search() {
+        let none = server("", "", (404, "")).await;
+        let error = discover(&client(), &none.url).await.unwrap_err();
+        assert_eq!(error.category, Category::InvalidRequest);
+        assert!(error.message.contains("answered 404: no metadata there"), "{error}");
+        assert_eq!(none.seen().len(), 2, "without a path two forms are one");
+        for (status, category) in [(500, Category::Unreachable), (429, Category::Throttled)] {
+            let down = server("", "", (status, "")).await;
+            assert_eq!(discover(&client(), &down.url).await.unwrap_err().category, category);
+            assert_eq!(down.seen().len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_metadata_of_another_issuer_is_refused() {
+        const PLACE: &str = "/a/.well-known/openid-configuration";
+        for (theirs, ours, fine) in [
+            ("/a", "/a", true),
+            ("/a/", "/a", true),
+            ("/a", "/a/", true),
+            ("/a//", "/a", false),
+            ("/b", "/a", false),
+            ("/A", "/a", false),
+            ("/a?x=s3cret", "/a", false),
+        ] {
+            let server = server(PLACE, theirs, (404, "")).await;
+            let result = discover(&client(), &format!("{}{ours}", server.url)).await;
+            assert_eq!(result.is_ok(), fine, "{theirs} {ours}");
+            let Err(error) = result else { continue };
+            assert_eq!(error.category, Category::InvalidRequest);
+            let there = format!("{}{}", server.url, theirs.split('?').next().unwrap());
+            assert!(
+                error
+                    .message
+                    .contains(&format!("issuer {}{ours} names another, {there}", server.url)),
+                "{error}"
+            );
+            assert!(!error.message.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_https_too_and_for_a_tenant_not_at_an_address_that_is_not_allowed() {
+        let http = |tenant| {
+            let way = Way {
+                tenant,
+                ..Way::default()
+            };
+            super::HttpClient::within(&way, Clock::new(now), bounds()).unwrap()
+        };
+        let check = |http: &HttpClient, name: &str, url: &str| {
+            let mut metadata = json!({"issuer": "https://idp.example", "token_endpoint": "https://idp.example/token"});
+            metadata[name] = url.into();
+            checked(http, "https://idp.example", serde_json::from_value(metadata).unwrap())
+        };
+        for name in [
+            "token_endpoint",
+            "jwks_uri",
+            "authorization_endpoint",
+            "introspection_endpoint",
+        ]
+        .into_iter()
+        .chain(["revocation_endpoint", "registration_endpoint"])
+        {
+            assert!(check(&http(false), name, "https://127.0.0.1/x").is_ok());
+            for (tenant, url) in [
+                (false, "http://idp.example/x"),
+                (false, "/x"),
+                (true, "https://127.0.0.1/x"),
+            ] {
+                let error = check(&http(tenant), name, url).unwrap_err();
+                assert_eq!(error.category, Category::InvalidRequest);
+                assert!(error.message.contains(name), "{error}");
+            }
+        }
+    }
+}

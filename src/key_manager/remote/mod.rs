@@ -6,6 +6,8 @@ mod failure;
 pub mod proof;
 pub mod reply;
 pub mod session;
+#[cfg(test)]
+mod testing;
 pub mod token;
 pub mod way;
 

@@ -160,3 +160,57 @@ impl AssertionKey {
         Ok(token.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, Validation};
+    use rcgen::{KeyPair, RsaKeySize};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::key_manager::remote::testing::now;
+
+    #[test]
+    fn an_assertion_is_short_lived_single_use_and_verifies_with_the_public_key() {
+        let p256 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        for (pair, algorithm) in [(p256, Algorithm::ES256), (rsa, Algorithm::RS256)] {
+            let pem = SecretString::from(pair.serialize_pem());
+            let key = AssertionKey::from_pem(&pem, Entropy::system()).unwrap();
+            let sign = || key.assertion("me", "https://idp.example/token", now()).unwrap();
+            let mut validation = Validation::new(algorithm);
+            validation.set_audience(&["https://idp.example/token"]);
+            // The time of this test is long ago.
+            validation.validate_exp = false;
+            let verify = |token: &SecretString| {
+                let public = DecodingKey::from_jwk(key.public()).unwrap();
+                jsonwebtoken::decode::<Value>(token.expose_secret(), &public, &validation).unwrap()
+            };
+            let (one, two) = (verify(&sign()), verify(&sign()));
+            let kid = key.public().thumbprint(ThumbprintHash::SHA256).unwrap();
+            assert_eq!(one.header.kid.as_deref(), Some(&*kid), "RFC 7638");
+            assert_eq!(key.public().common.key_id.as_deref(), Some(&*kid));
+            assert_eq!([&one.claims["iss"], &one.claims["sub"]], ["me", "me"]);
+            assert_eq!(one.claims["aud"], "https://idp.example/token", "one value, no list");
+            assert_eq!(one.claims["iat"], now().as_second());
+            assert_eq!(one.claims["exp"], now().as_second() + 60);
+            assert_ne!(one.claims["jti"], two.claims["jti"]);
+            let public = serde_json::to_value(key.public()).unwrap();
+            assert!(public.get("d").is_none());
+            assert!(!format!("{key:?}").contains(pem.expose_secret().lines().nth(1).unwrap()));
+        }
+    }
+
+    #[test]
+    fn other_keys_are_refused_when_they_are_read() {
+        let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)
+            .unwrap()
+            .serialize_pem();
+        let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+        let p256 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        for pem in [p384, ed25519, p256.public_key_pem(), String::new(), "no PEM".to_owned()] {
+            let error = AssertionKey::from_pem(&pem.clone().into(), Entropy::system());
+            assert!(error.is_err(), "{pem}");
+        }
+    }
+}

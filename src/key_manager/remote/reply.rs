@@ -140,3 +140,95 @@ impl Reply {
 fn parse_date(text: &str) -> Option<Timestamp> {
     Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_manager::remote::testing::now;
+
+    type Headers<'a> = &'a [(&'static str, &'a str)];
+
+    fn reply(headers: Headers<'_>, body: &str) -> Reply {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()));
+        let place = "step: host".to_owned();
+        Reply::new(place, StatusCode::BAD_REQUEST, headers.collect(), body.into(), now())
+    }
+
+    #[test]
+    fn the_wait_is_told_in_seconds_or_by_a_date_on_the_server_s_own_clock_and_has_bounds() {
+        // Ours says 04:05:06, theirs an hour less.
+        let date = ("date", "Sat, 03 Feb 2001 03:05:06 GMT");
+        let reset = |seconds: i64| (now().as_second() - 3600 + seconds).to_string();
+        let (soon, late) = (reset(30), reset(100_000));
+        let cases: &[(Headers<'_>, Option<i64>)] = &[
+            (&[], None),
+            (&[date], None),
+            (&[("retry-after", "120")], Some(120)),
+            (&[("retry-after", "0"), date], Some(1)),
+            (&[("retry-after", "7200")], Some(3600)),
+            (&[("retry-after", "99999999999999")], None),
+            (&[("retry-after", "-5")], None),
+            (&[("retry-after", "Sat, 03 Feb 2001 03:06:06 GMT"), date], Some(60)),
+            (&[("retry-after", "Sat, 03 Feb 2001 04:06:06 GMT")], Some(60)),
+            (&[("retry-after", "Sat, 03 Feb 1990 04:06:06 GMT"), date], Some(1)),
+            (&[("x-rate-limit-reset", &soon), date], Some(30)),
+            (&[("x-rate-limit-reset", &late), date], Some(3600)),
+            (&[("x-rate-limit-reset", &soon), ("retry-after", "5"), date], Some(5)),
+            (
+                &[("x-rate-limit-reset", &soon), ("retry-after", "soon"), date],
+                Some(30),
+            ),
+        ];
+        for (headers, wait) in cases {
+            let at = reply(headers, "").retry_at();
+            assert_eq!(at.map(|at| at.duration_since(now()).as_secs()), *wait, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_s_word_is_shown_only_if_it_is_one() {
+        let long = format!(r#"{{"error": "{}"}}"#, "a".repeat(WORD + 1));
+        let cases = [
+            (
+                r#"{"error": "invalid_scope", "error_description": "secret"}"#,
+                Some("invalid_scope"),
+            ),
+            (r#"{"errorCode": "E0000001"}"#, Some("E0000001")),
+            (r#"{"error": {"code": 5}, "errorCode": "E1"}"#, Some("E1")),
+            (r#"{"error": "HTTP 403 Forbidden"}"#, None),
+            (r#"{"error": "<b>"}"#, None),
+            (r#"{"error": ""}"#, None),
+            (r#"{"error": 5}"#, None),
+            ("[]", None),
+            ("<html>", None),
+            (&long, None),
+        ];
+        for (body, word) in cases {
+            assert_eq!(reply(&[], body).error_word().as_deref(), word, "{body}");
+        }
+    }
+
+    #[test]
+    fn no_text_and_no_debug_form_shows_what_is_in_a_body_or_a_header() {
+        let html = [("content-type", "text/html; charset=utf-8"), ("x-token", "s3cret")];
+        let broken = reply(&html, "<p>s3cret");
+        let error = broken.json::<Vec<String>>().unwrap_err();
+        assert_eq!(error.category, Category::Unreachable);
+        assert!(error.message.contains("not JSON (content type text/html)"), "{error}");
+        let shape = reply(&html, r#"{"error": "invalid_client", "error_description": "s3cret"}"#);
+        let texts = [
+            error.message,
+            shape.json::<Vec<String>>().unwrap_err().message,
+            reply(&[], r#""s3cret""#).json::<u8>().unwrap_err().message,
+            shape.error(Category::InvalidRequest, "hint").message,
+            format!("{broken:?} {shape:?}"),
+        ];
+        for text in &texts {
+            assert!(text.starts_with("step: host") || text.starts_with("Reply"), "{text}");
+            assert!(!text.contains("s3cret"), "{text}");
+        }
+        assert_eq!(texts[3], "step: host answered 400 (invalid_client): hint");
+    }
+}

@@ -263,3 +263,6 @@ fn held(token: Token) -> Held {
         expires_at: token.expires_at,
     }
 }
+
+#[cfg(test)]
+mod tests;

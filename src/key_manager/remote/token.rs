@@ -265,3 +265,6 @@ fn grant_is_off(reply: &Reply) -> bool {
     described
         .is_some_and(|text| text.starts_with("Client not enabled") || text.starts_with("Public client not allowed"))
 }
+
+#[cfg(test)]
+mod tests;

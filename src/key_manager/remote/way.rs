@@ -266,3 +266,6 @@ fn unsent(category: Category, text: String) -> Error {
         ..Error::new(category, text)
     }
 }
+
+#[cfg(test)]
+mod tests;
