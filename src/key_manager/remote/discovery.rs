@@ -240,10 +240,10 @@ mod tests {
 
     #[tokio::test]
     async fn without_metadata_the_first_answer_is_told_and_an_outage_ends_the_search() {
-        let none = server("", "", (404, "")).await;
+        let none = Server::new(|_, before| answer(if before == 0 { 403 } else { 404 }, &[], "")).await;
         let error = discover(&client(), &none.url).await.unwrap_err();
         assert_eq!(error.category, Category::InvalidRequest);
-        assert!(error.message.contains("answered 404: no metadata there"), "{error}");
+        assert!(error.message.contains("answered 403: no metadata there"), "{error}");
         assert_eq!(none.seen().len(), 2, "without a path two forms are one");
         for (status, category) in [(500, Category::Unreachable), (429, Category::Throttled)] {
             let down = server("", "", (status, "")).await;

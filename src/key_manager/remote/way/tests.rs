@@ -102,6 +102,8 @@ async fn an_endless_body_and_a_silent_one_end() {
     assert!(error.sent && error.category == Category::Unreachable);
     let just = Server::new(|_, _| answer(200, &[], &" ".repeat(bounds().body))).await;
     assert_eq!(get(&client(), &just.url).await.unwrap().body().len(), bounds().body);
+    let over = Server::new(|_, _| answer(200, &[], &" ".repeat(bounds().body + 1))).await;
+    assert!(get(&client(), &over.url).await.is_err());
 
     let silent = Server::new(|_, _| {
         let first = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"{")) });
