@@ -91,6 +91,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
             client: plain.clone(),
             namespace: config.namespace.clone(),
             clock: clock.clone(),
+            entropy: entropy.clone(),
             local_allowed: config.allow_local_key_managers,
             own_addresses,
         },

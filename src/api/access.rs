@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{RESOURCE, SCOPE};
+use super::schema::{REDIRECT_PATTERN, RESOURCE, SCOPE};
 
 /// A grant type of OAuth 2.0 that a client may use (RFC 6749, RFC 8628, RFC 8693).
 #[derive(
@@ -45,6 +45,12 @@ pub struct AccessRule {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub grant_types: Option<Vec<GrantType>>,
+
+    /// Redirect URIs that clients may have. A pattern matches the whole URI; `*` stands for characters within one segment of the path, and never in scheme or host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 512), regex(pattern = REDIRECT_PATTERN)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub redirect_uri_patterns: Vec<String>,
 
     /// Beginning that a chosen client id must have. Absent: no client id may be chosen; the operator derives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

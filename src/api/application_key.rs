@@ -38,13 +38,51 @@ pub enum Environment {
 }
 
 /// How the client proves itself at the token endpoint (OpenID Connect Core section 9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, strum::Display)]
 pub enum ClientAuthentication {
     /// HTTP Basic authentication with client id and secret.
     #[default]
     ClientSecretBasic,
     /// Client id and secret in the request body.
     ClientSecretPost,
+    /// An assertion that is signed with a private key (RFC 7523): the Secret has the key, the key manager only its public part.
+    PrivateKeyJwt,
+    /// Not at all: a public client, which has no secret.
+    None,
+}
+
+impl ClientAuthentication {
+    /// What a client of this kind holds.
+    pub const fn credential(self) -> CredentialKind {
+        match self {
+            Self::ClientSecretBasic | Self::ClientSecretPost => CredentialKind::Secret,
+            Self::PrivateKeyJwt => CredentialKind::PrivateKey,
+            Self::None => CredentialKind::Nothing,
+        }
+    }
+}
+
+/// What a client proves itself with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, strum::Display, strum::EnumString)]
+pub enum CredentialKind {
+    /// A secret that the key manager knows.
+    #[default]
+    Secret,
+    /// A private key whose public part the key manager knows.
+    PrivateKey,
+    /// Nothing.
+    Nothing,
+}
+
+/// Proof Key for Code Exchange (RFC 7636): the app that asks for a code is the one that gets the token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pkce {
+    /// Whether the key manager refuses logins without a code challenge.
+    pub required: bool,
+    /// Whether the challenge may be the verifier itself (method `plain`). Only for apps that cannot do S256.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_plain: bool,
 }
 
 /// What happens to the client when the key is deleted.
@@ -160,9 +198,11 @@ pub enum SecretPreset {
 }
 
 /// The entries that can be renamed: all that a credential has, but for those of a preset or a type.
-const ENTRIES: [&str; 10] = [
+const ENTRIES: [&str; 12] = [
     "client-id",
     "client-secret",
+    "private-key.pem",
+    "key-id",
     "issuer-uri",
     "token-uri",
     "jwks-uri",
@@ -177,7 +217,7 @@ const ENTRIES: [&str; 10] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
-    /// The entry: `client-id`, `client-secret`, `issuer-uri`, `token-uri`, `jwks-uri`, `authorization-uri`, `introspection-uri`, `revocation-uri`, `scopes` or `ca.crt`. One that this key does not have is left out.
+    /// The entry: `client-id`, `client-secret`, `private-key.pem`, `key-id`, `issuer-uri`, `token-uri`, `jwks-uri`, `authorization-uri`, `introspection-uri`, `revocation-uri`, `scopes` or `ca.crt`. One that this key does not have is left out.
     #[schemars(length(max = 64), extend("enum" = ENTRIES))]
     pub from: String,
     /// The name that it gets.
@@ -193,7 +233,7 @@ pub struct SecretKey {
 /// The Secret that workloads mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!has(self.preset) || !has(self.keys) || !self.keys.exists(k, k.to.matches('^(CLIENT_ID|CLIENT_SECRET|(ISSUER|TOKEN|JWKS|AUTHORIZATION|INTROSPECTION|REVOCATION)_URI|SCOPES|CA_CRT)$'))", "an entry cannot have the name of one that the preset makes"))]
+#[x_kube(validation = ("!has(self.preset) || !has(self.keys) || !self.keys.exists(k, k.to.matches('^(CLIENT_ID|CLIENT_SECRET|PRIVATE_KEY_PEM|KEY_ID|(ISSUER|TOKEN|JWKS|AUTHORIZATION|INTROSPECTION|REVOCATION)_URI|SCOPES|CA_CRT)$'))", "an entry cannot have the name of one that the preset makes"))]
 #[x_kube(validation = ("!has(self.type) || self.type != 'kubernetes.io/basic-auth' || !has(self.keys) || !self.keys.exists(k, k.to in ['username', 'password'])", "type kubernetes.io/basic-auth has entries username and password of its own"))]
 #[x_kube(validation = ("(has(self.type) && self.type == 'kubernetes.io/basic-auth') == (has(oldSelf.type) && oldSelf.type == 'kubernetes.io/basic-auth') || has(self.name) != has(oldSelf.name) || has(self.name) && self.name != oldSelf.name", "the type of a Secret cannot be changed: choose a new secret.name together with the new type"))]
 pub struct SecretSpec {
@@ -221,7 +261,7 @@ pub struct SecretSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = ("self.all(k, self.exists_one(other, other.to == k.to))", "two entries cannot have the same name: each `to` must be another"))]
-    #[x_kube(validation = ("self.all(k, !(k.to in ['client-id', 'client-secret', 'issuer-uri', 'token-uri', 'jwks-uri', 'authorization-uri', 'introspection-uri', 'revocation-uri', 'scopes', 'ca.crt']) || self.exists(other, other.from == k.to) && !self.exists(other, other.from == k.to && has(other.keep) && other.keep))", "an entry cannot have the name of another one, unless that is renamed itself and not kept"))]
+    #[x_kube(validation = ("self.all(k, !(k.to in ['client-id', 'client-secret', 'private-key.pem', 'key-id', 'issuer-uri', 'token-uri', 'jwks-uri', 'authorization-uri', 'introspection-uri', 'revocation-uri', 'scopes', 'ca.crt']) || self.exists(other, other.from == k.to) && !self.exists(other, other.from == k.to && has(other.keep) && other.keep))", "an entry cannot have the name of another one, unless that is renamed itself and not kept"))]
     pub keys: Vec<SecretKey>,
     /// A ready-made set of entries to add: `env`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -278,6 +318,10 @@ pub struct Lifetimes {
         priority = 1
     ),
     validation = ("!has(self.spec.accessTokens) || size(self.spec.accessTokens) == 0 || !has(self.spec.grantTypes) || 'ClientCredentials' in self.spec.grantTypes", "accessTokens needs the grant type ClientCredentials: add it to grantTypes, or remove accessTokens"),
+    validation = ("!has(self.spec.grantTypes) || !('AuthorizationCode' in self.spec.grantTypes) || has(self.spec.redirectUris) && size(self.spec.redirectUris) > 0", "the grant type AuthorizationCode needs redirectUris: say where logins return to"),
+    validation = ("!has(self.spec.redirectUris) && !has(self.spec.pkce) || has(self.spec.grantTypes) && 'AuthorizationCode' in self.spec.grantTypes", "redirectUris and pkce are for logins: add AuthorizationCode to grantTypes, or remove them"),
+    validation = ("!has(self.spec.clientAuthentication) || self.spec.clientAuthentication != 'None' || has(self.spec.grantTypes) && !('ClientCredentials' in self.spec.grantTypes)", "a public client (clientAuthentication None) cannot use the grant type ClientCredentials: give grantTypes without it"),
+    validation = ("!has(self.spec.secret) || !has(self.spec.secret.type) || self.spec.secret.type != 'kubernetes.io/basic-auth' || !has(self.spec.clientAuthentication) || self.spec.clientAuthentication in ['ClientSecretBasic', 'ClientSecretPost']", "a Secret of type kubernetes.io/basic-auth needs a client secret: choose ClientSecretBasic or ClientSecretPost"),
     validation = ("!has(self.spec.accessTokens) || size(self.spec.accessTokens) == 0 || size(self.metadata.name) <= 246 || has(self.spec.secret) && (has(self.spec.secret.name) || has(self.spec.secret.tokens) && self.spec.secret.tokens == 'SameSecret')", "the Secret of the access tokens is named after this key with -tokens, which is too long: give it a shorter secret.name, or set secret.tokens to SameSecret")
 )]
 pub struct ApplicationKeySpec {
@@ -310,7 +354,17 @@ pub struct ApplicationKeySpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
 
-    /// How the client proves itself: ClientSecretBasic (default) or ClientSecretPost.
+    /// Where logins may return to, each an absolute URI without fragment that matches exactly; an access rule of the key manager must grant them. The grant type AuthorizationCode needs one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 512), regex(pattern = RESOURCE)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub redirect_uris: Vec<String>,
+
+    /// Proof Key for Code Exchange (RFC 7636) for logins. Absent: required with S256 for a public client, else the app's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkce: Option<Pkce>,
+
+    /// How the client proves itself: ClientSecretBasic (default), ClientSecretPost, PrivateKeyJwt, or None for a public client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
 

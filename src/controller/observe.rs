@@ -220,6 +220,7 @@ pub fn target(
     found_before: Option<&crate::api::KeyManagerRef>,
 ) -> Result<Target, Say> {
     let namespace = key.namespace().unwrap_or_default();
+    let kind = key.spec.client_authentication.unwrap_or_default().credential();
     let world = ctx.world.lock();
     let reference = resolve::key_manager(key, of_application, found_before, &world.defaults())?;
     let Some(entry) = world.key_managers.get(&world::key_manager_name(&reference, &namespace)) else {
@@ -248,7 +249,7 @@ pub fn target(
         }
     };
     Ok(Target {
-        capabilities: driver.capabilities().clone(),
+        capabilities: driver.capabilities().with(kind),
         endpoints: driver.endpoints().clone(),
         reference,
         grants,

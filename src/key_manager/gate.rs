@@ -15,8 +15,8 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Answer, Capabilities, Category, Changed, Client, Endpoints, Error, KeyManager, Mark, NewSecret, Properties,
-    Registered, SecretAdded, TokenAnswer, TokenRequest, circuit::Circuit,
+    Answer, Capabilities, Category, Changed, Client, Current, Endpoints, Error, KeyManager, Mark, NewSecret,
+    Properties, Registered, SecretAdded, TokenAnswer, TokenRequest, circuit::Circuit,
 };
 use crate::{api::Limits, clock::Clock, controller::queue::Name, leader::Leadership, metrics::Metrics};
 
@@ -246,7 +246,7 @@ impl KeyManager for Gated {
         self.gate.call("read_secret", self.driver.read_secret(client)).await
     }
 
-    async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error> {
+    async fn retire(&self, client: &Client, current: Current<'_>, end: Timestamp) -> Result<Changed, Error> {
         self.gate
             .change("retire", self.driver.retire(client, current, end))
             .await

@@ -9,6 +9,7 @@ mod error;
 pub mod gate;
 mod keycloak;
 pub mod open;
+pub mod private_key;
 pub mod remote;
 pub mod resident;
 
@@ -21,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{
-        CapabilityStatus, ClientAuthentication, ClusterKeyManagerSpec, Environment, GrantType, KeyManagerKind,
-        KeyManagerSpec, KeycloakSpec, OidcSpec, ResidentSpec, conditions::Say,
+        CapabilityStatus, ClientAuthentication, ClusterKeyManagerSpec, CredentialKind, Environment, GrantType,
+        KeyManagerKind, KeyManagerSpec, KeycloakSpec, OidcSpec, Pkce, ResidentSpec, conditions::Say,
     },
     controller::queue::Name,
 };
@@ -78,11 +79,63 @@ pub struct Capabilities {
     pub grant_types: Vec<GrantType>,
     /// Whether the life of access tokens can be set for each client.
     pub access_token_lifetime: bool,
+    /// How clients can prove themselves.
+    pub authentication: Vec<ClientAuthentication>,
+    /// What clients sign their assertions with.
+    pub key_algorithm: KeyAlgorithm,
+    /// How long an old private key can live beside a new one.
+    pub key_overlap: Overlap,
+    /// What PKCE it can demand of a client.
+    pub pkce: PkceMethods,
     /// Where it is worth a word: what tells that it has a capability of this name or has it not, and what happens instead.
     pub reasons: Vec<(&'static str, String)>,
 }
 
+/// What clients sign their assertions with (RFC 7518).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyAlgorithm {
+    /// ECDSA with P-256 and SHA-256.
+    #[default]
+    ES256,
+    /// RSA with SHA-256, for servers that know nothing else.
+    RS256,
+}
+
+/// What PKCE (RFC 7636) a key manager can demand of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PkceMethods {
+    /// None: it does no logins, or lets apps choose.
+    Nothing,
+    /// The method S256.
+    S256,
+    /// Exactly one: S256, or plain; not either of the two.
+    One,
+}
+
 impl Capabilities {
+    /// As they are for a client that holds this.
+    #[must_use]
+    pub fn with(&self, kind: CredentialKind) -> Self {
+        match kind {
+            CredentialKind::Secret => self.clone(),
+            CredentialKind::PrivateKey => Self {
+                // The key is always made here; its private part never goes anywhere.
+                secret_at_creation: Choice::Ours,
+                secret_at_rotation: (self.key_overlap != Overlap::None).then_some(Choice::Ours),
+                read_secret: false,
+                overlap: self.key_overlap,
+                ..self.clone()
+            },
+            CredentialKind::Nothing => Self {
+                secret_at_creation: Choice::Ours,
+                secret_at_rotation: None,
+                read_secret: true,
+                overlap: Overlap::None,
+                ..self.clone()
+            },
+        }
+    }
+
     /// Whether a client's identity can be derived, so that a create can be repeated.
     pub const fn chosen_identity(&self) -> bool {
         matches!(self.client_id, Choice::Ours)
@@ -98,6 +151,16 @@ impl Capabilities {
             ("ReadSecret", self.read_secret),
             ("FindClient", self.find),
             ("AccessTokenLifetime", self.access_token_lifetime),
+            (
+                "PrivateKeyJwt",
+                self.authentication.contains(&ClientAuthentication::PrivateKeyJwt),
+            ),
+            (
+                "PublicClients",
+                self.authentication.contains(&ClientAuthentication::None),
+            ),
+            ("PkceS256", self.pkce != PkceMethods::Nothing),
+            ("PkcePlain", self.pkce == PkceMethods::One),
         ];
         let reason = |name: &str| self.reasons.iter().find(|(of, _)| *of == name);
         let status = |(name, available): (&str, bool)| CapabilityStatus {
@@ -152,6 +215,12 @@ pub struct Properties {
     pub authentication: ClientAuthentication,
     /// Grant types that it may use.
     pub grant_types: Vec<GrantType>,
+    /// Where its logins may return to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redirect_uris: Vec<String>,
+    /// The code challenge that its logins need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pkce: Option<Pkce>,
     /// Scopes that it may have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
@@ -238,15 +307,26 @@ pub enum Room {
     Only,
 }
 
-/// A secret to add to a client.
+/// A secret to add to a client; where it proves itself by a private key, that in PKCS#8 PEM.
 #[derive(Clone, Debug)]
 pub struct NewSecret<'a> {
+    /// What the client proves itself with.
+    pub kind: CredentialKind,
     /// The secret in the published Secret, where there is one.
     pub published: Option<&'a SecretString>,
     /// Our choice; the key manager's own where it chooses.
     pub secret: &'a SecretString,
     /// Which secrets may go for it.
     pub room: Room,
+}
+
+/// The secret that a client goes on with.
+#[derive(Clone, Copy, Debug)]
+pub struct Current<'a> {
+    /// What the client proves itself with.
+    pub kind: CredentialKind,
+    /// It; a private key in PKCS#8 PEM.
+    pub secret: &'a SecretString,
 }
 
 /// Answer to a change or deletion.
@@ -280,12 +360,15 @@ impl Token {
     }
 }
 
-/// A request for an access token by client_credentials (RFC 6749 section 4.4).
+/// A request for an access token by client_credentials (RFC 6749 section 4.4), or for the proof of a credential.
 #[derive(Clone, Debug)]
 pub struct TokenRequest<'a> {
     /// The client's id.
     pub client_id: &'a str,
-    /// Its secret.
+    /// Where the client may not use client_credentials: one of its redirect URIs, for an authorization code that cannot exist.
+    /// `Refused("invalid_grant")` is then the proof that its credential is right.
+    pub code_for: Option<&'a str>,
+    /// Its secret, or its private key in PKCS#8 PEM.
     pub secret: &'a SecretString,
     /// How it proves itself.
     pub authentication: ClientAuthentication,
@@ -315,7 +398,8 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// Where it is reached.
     fn endpoints(&self) -> &Endpoints;
 
-    /// Makes a client with `secret` (our choice where the key manager takes it). `attempt` goes into what the key manager keeps, so that [`KeyManager::find`] can tell.
+    /// Makes a client with `secret` (our choice where the key manager takes it; a private key in PKCS#8 PEM, or nothing, as
+    /// `properties.authentication` says). `attempt` goes into what the key manager keeps, so that [`KeyManager::find`] can tell.
     ///
     /// # Errors
     /// [`Category::ClientConflict`] where a client of this id has another mark or none.
@@ -340,7 +424,7 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error>;
 
     /// Ends all secrets but `current` at `end`; never later than an end already set.
-    async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error>;
+    async fn retire(&self, client: &Client, current: Current<'_>, end: Timestamp) -> Result<Changed, Error>;
 
     /// Deletes a client; one with another mark is left alone, and as if it were not there.
     async fn delete(&self, client: &Client) -> Result<Changed, Error>;

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{KeyManagerKind, conditions::Say},
     clock::Clock,
+    entropy::Entropy,
 };
 
 /// After so long a key manager elsewhere is looked at again: its capabilities may have changed.
@@ -39,6 +40,8 @@ pub struct RemoteKeyManagers {
     pub namespace: String,
     /// The time.
     pub clock: Clock,
+    /// Random values.
+    pub entropy: Entropy,
     /// Plain HTTP and this machine's own addresses are allowed, for development.
     pub local_allowed: bool,
     /// Addresses that no tenant's key manager can have: the API server's and the operator's.
@@ -95,7 +98,7 @@ impl RemoteKeyManagers {
                 let source = Arc::new(self.secret(&wanted, &spec.credentials_secret_ref.name));
                 let [_, credential] = source.read(CREDENTIAL).await?;
                 stamp = format!("{stamp}/{}", credential.version);
-                keycloak::open(spec, http, pem, source, &self.clock).await?
+                keycloak::open(spec, http, pem, source, &self.clock, &self.entropy).await?
             }
             Server::Oidc(_) | Server::Resident(_) | Server::Unknown => {
                 return Err(Error::new(

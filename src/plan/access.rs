@@ -17,6 +17,7 @@ pub struct Grants {
     scopes: Vec<String>,
     resources: Vec<String>,
     grant_types: Vec<GrantType>,
+    redirect_uri_patterns: Vec<String>,
     client_id_prefixes: Vec<String>,
 }
 
@@ -51,6 +52,9 @@ impl Grants {
                 Some(types) => grants.grant_types.extend(types),
                 None => grants.grant_types.push(GrantType::ClientCredentials),
             }
+            grants
+                .redirect_uri_patterns
+                .extend(rule.redirect_uri_patterns.iter().cloned());
             grants.client_id_prefixes.extend(rule.client_id_prefix.iter().cloned());
         }
         grants
@@ -71,6 +75,15 @@ impl Grants {
         self.all || self.grant_types.contains(&grant_type)
     }
 
+    /// Whether logins may return to this URI.
+    pub fn redirect_uri(&self, uri: &str) -> bool {
+        self.all
+            || self
+                .redirect_uri_patterns
+                .iter()
+                .any(|pattern| uri_matches(pattern, uri))
+    }
+
     /// Whether this client id may be chosen.
     pub fn client_id(&self, id: &str) -> bool {
         self.all || self.client_id_prefixes.iter().any(|prefix| id.starts_with(prefix))
@@ -89,6 +102,12 @@ impl Grants {
             resources(spec)
                 .filter(|r| !self.resource(r))
                 .map(|r| format!("resource {r}")),
+        );
+        refused.extend(
+            spec.redirect_uris
+                .iter()
+                .filter(|uri| !self.redirect_uri(uri))
+                .map(|uri| format!("redirect URI {uri}")),
         );
         refused.extend(
             grant_types(spec)
@@ -114,6 +133,41 @@ pub fn resources(spec: &ApplicationKeySpec) -> impl Iterator<Item = &str> {
 pub fn grant_types(spec: &ApplicationKeySpec) -> impl Iterator<Item = GrantType> {
     const DEFAULT: &[GrantType] = &[GrantType::ClientCredentials];
     spec.grant_types.as_deref().unwrap_or(DEFAULT).iter().copied()
+}
+
+/// Whether a pattern matches the whole of `uri`: `*` stands for characters within one segment of the path. In a query it stands
+/// for itself, and so it does before the path: nobody is let in by a host that only ends like theirs.
+fn uri_matches(pattern: &str, uri: &str) -> bool {
+    let path = path_begins(pattern);
+    let (origin, mut pieces) = (&pattern[..path], pattern[path..].split('*'));
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = uri.strip_prefix(origin).and_then(|rest| rest.strip_prefix(first)) else {
+        return false;
+    };
+    let pieces: Vec<_> = pieces.collect();
+    for (n, piece) in pieces.iter().enumerate() {
+        let last = n + 1 == pieces.len();
+        let at = if last {
+            rest.strip_suffix(piece).map(str::len)
+        } else {
+            rest.find(piece)
+        };
+        let Some(at) = at.filter(|at| !rest[..*at].contains(['/', '?', '#', '%', '\\'])) else {
+            return false;
+        };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.is_empty()
+}
+
+/// Where the path of a URI begins: after the authority, or after the scheme where there is none.
+fn path_begins(uri: &str) -> usize {
+    let after_scheme = uri.find(':').map_or(0, |colon| colon + 1);
+    let Some(rest) = uri[after_scheme..].strip_prefix("//") else {
+        return after_scheme;
+    };
+    let authority = rest.find(['/', '?']).unwrap_or(rest.len());
+    after_scheme + 2 + authority
 }
 
 /// Absent selects nothing, `{}` everything; a selector that cannot be read selects nothing.
@@ -149,6 +203,46 @@ mod tests {
     fn an_absent_selector_selects_nothing_and_an_empty_one_everything() {
         assert!(!Grants::of(&[rule(None, &["a"])], &labels(&[])).selected);
         assert!(Grants::of(&[rule(Some(serde_json::json!({})), &["a"])], &labels(&[])).scope("a"));
+    }
+
+    #[test]
+    fn a_redirect_uri_matches_as_a_whole_and_a_star_stays_in_its_segment() {
+        let cases = [
+            ("https://a.example.com/cb", "https://a.example.com/cb", true),
+            ("https://a.example.com/cb", "https://a.example.com/cb/more", false),
+            ("https://a.example.com/cb", "https://a.example.com/cb?x=1", false),
+            ("https://a.example.com/*/cb", "https://a.example.com/shop/cb", true),
+            ("https://a.example.com/*/cb", "https://a.example.com/shop/x/cb", false),
+            ("https://a.example.com/*/cb", "https://a.example.com//cb", true),
+            ("https://a.example.com/shop-*", "https://a.example.com/shop-1", true),
+            (
+                "https://a.example.com/shop-*",
+                "https://a.example.com/shop-1/../../evil",
+                false,
+            ),
+            (
+                "https://a.example.com/shop-*",
+                "https://a.example.com/shop-%2F..%2Fevil",
+                false,
+            ),
+            ("https://a.example.com/a*b*c", "https://a.example.com/axbxbxc", true),
+            ("https://a.example.com/*", "https://a.example.com.evil.com/cb", false),
+            ("https://a.example.com/*", "https://a.example.com/", true),
+            (
+                "https://a.example.com/*",
+                "https://evil.com/?https://a.example.com/x",
+                false,
+            ),
+            ("https://*.example.com/cb", "https://evil.example.com/cb", false),
+            ("https://a.example.com", "https://a.example.com", true),
+            ("https://a.example.com", "https://a.example.com@evil.com", false),
+            ("com.example.shop:/callback", "com.example.shop:/callback", true),
+            ("com.example.shop:/*", "com.example.shop:/callback", true),
+            ("http://localhost:8080/*", "http://localhost:80801/cb", false),
+        ];
+        for (pattern, uri, matches) in cases {
+            assert_eq!(uri_matches(pattern, uri), matches, "{pattern} {uri}");
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::{
     step::Step,
 };
 use crate::{
-    api::{GrantType, KeyManagerRef},
-    key_manager::{Capabilities, Choice, Endpoints, Overlap, Token},
+    api::{ClientAuthentication, GrantType, KeyManagerRef},
+    key_manager::{Capabilities, Choice, Endpoints, KeyAlgorithm, Overlap, PkceMethods, Token},
     plan::{hints::Hints, observed::ApplicationView},
 };
 
@@ -48,6 +48,10 @@ fn new(spec: &serde_json::Value) -> Observed {
                 find: false,
                 grant_types: vec![GrantType::ClientCredentials],
                 access_token_lifetime: true,
+                authentication: vec![ClientAuthentication::ClientSecretBasic],
+                key_algorithm: KeyAlgorithm::ES256,
+                key_overlap: Overlap::None,
+                pkce: PkceMethods::Nothing,
                 reasons: vec![],
             },
             endpoints: Endpoints::default(),

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use jiff::Timestamp;
 
-use crate::api::{KeyManagerKind, KeyManagerRef};
+use crate::api::{CredentialKind, KeyManagerKind, KeyManagerRef};
 
 /// Label: which key a Secret belongs to.
 pub const KEY_LABEL: &str = "appkeys.dev/key";
@@ -24,6 +24,7 @@ pub const FIRST_CLIENT: &str = "appkeys.dev/first-client";
 const CLUSTER_ID: &str = "appkeys.dev/cluster-id";
 const KEY_MANAGER: &str = "appkeys.dev/key-manager";
 const CLIENT_ID: &str = "appkeys.dev/client-id";
+const CREDENTIAL: &str = "appkeys.dev/credential";
 const SECRET_ENTRY: &str = "appkeys.dev/secret-entry";
 const VERSION: &str = "appkeys.dev/version";
 const ISSUED_AT: &str = "appkeys.dev/issued-at";
@@ -49,7 +50,9 @@ pub struct Hints {
     pub key_manager: Option<KeyManagerRef>,
     /// The client's id.
     pub client_id: String,
-    /// The name of the entry with the client secret.
+    /// What the client proves itself with.
+    pub kind: CredentialKind,
+    /// The name of the entry with that.
     pub secret_entry: String,
     /// Counts the secrets that the key has had.
     pub version: i64,
@@ -116,6 +119,7 @@ impl Hints {
             cluster_id: text(CLUSTER_ID),
             key_manager: annotations.get(KEY_MANAGER).and_then(|r| reference(r)),
             client_id: text(CLIENT_ID),
+            kind: parsed(annotations, CREDENTIAL).unwrap_or_default(),
             secret_entry: text(SECRET_ENTRY),
             version: parsed(annotations, VERSION).unwrap_or_default(),
             issued_at: parsed(annotations, ISSUED_AT),
@@ -148,6 +152,14 @@ impl Hints {
                 self.key_manager.as_ref().map(ToString::to_string).unwrap_or_default(),
             ),
             (CLIENT_ID, self.client_id.clone()),
+            (
+                CREDENTIAL,
+                if self.kind == CredentialKind::Secret {
+                    String::new()
+                } else {
+                    self.kind.to_string()
+                },
+            ),
             (SECRET_ENTRY, self.secret_entry.clone()),
             (VERSION, self.version.to_string()),
             (ISSUED_AT, time(self.issued_at)),
@@ -283,6 +295,7 @@ mod tests {
                 name: "k".into(),
             }),
             client_id: "id".into(),
+            kind: CredentialKind::PrivateKey,
             secret_entry: "client-secret".into(),
             version: 3,
             issued_at: Some(now),

@@ -13,7 +13,7 @@ use super::{
     secret::{self, Entries},
 };
 use crate::{
-    api::{ApplicationKey, ApplicationKeySpec, KeyManagerRef, conditions::Say},
+    api::{ApplicationKey, ApplicationKeySpec, CredentialKind, GrantType, KeyManagerRef, Pkce, conditions::Say},
     key_manager::{Capabilities, Client, Endpoints, Mark, Properties, Token},
 };
 
@@ -118,8 +118,11 @@ impl Published {
         self.hints.client_id == placed.client.id && self.hints.key_manager.as_ref() == Some(&placed.key_manager)
     }
 
-    /// The client secret, where the entry is still there.
+    /// What the client proves itself with, where the entry is still there; empty for a public client.
     pub fn client_secret(&self) -> Option<SecretString> {
+        if self.hints.kind == CredentialKind::Nothing {
+            return Some(String::new().into());
+        }
         let entry = if self.hints.secret_entry.is_empty() {
             "client-secret"
         } else {
@@ -319,6 +322,18 @@ impl Observed {
         self.key.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// What the key's client is to prove itself with.
+    pub fn kind(&self) -> CredentialKind {
+        self.spec().client_authentication.unwrap_or_default().credential()
+    }
+
+    /// How a credential of the key is tried: its redirect URI where only a login could use it.
+    pub fn code_for(&self) -> Option<&str> {
+        let machine = access::grant_types(self.spec()).any(|grant| grant == GrantType::ClientCredentials);
+        let uri = self.spec().redirect_uris.first().filter(|_| !machine)?;
+        Some(uri)
+    }
+
     /// Who the key's client belongs to.
     pub fn mark(&self) -> Mark {
         Mark {
@@ -410,6 +425,13 @@ impl Observed {
             grant_types: access::grant_types(spec)
                 .filter(|grant| grants.grant_type(*grant))
                 .collect(),
+            redirect_uris: spec
+                .redirect_uris
+                .iter()
+                .filter(|uri| grants.redirect_uri(uri))
+                .cloned()
+                .collect(),
+            pkce: pkce(spec),
             scopes: spec
                 .scopes
                 .iter()
@@ -449,4 +471,14 @@ impl Observed {
     pub fn draining_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.secret.ours()?.hints.previous_valid_until.filter(|end| *end > now)
     }
+}
+
+/// The code challenge that logins need: as asked, else S256 where there is nothing else that tells the app from another.
+pub(super) fn pkce(spec: &ApplicationKeySpec) -> Option<Pkce> {
+    let public = spec.client_authentication.unwrap_or_default().credential() == CredentialKind::Nothing;
+    let default = public.then_some(Pkce {
+        required: true,
+        allow_plain: false,
+    });
+    spec.pkce.or(default)
 }

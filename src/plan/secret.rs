@@ -10,8 +10,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::hints::{Hints, TokenHints};
 use crate::{
-    api::{ApplicationKey, ApplicationKeySpec, SecretPreset, SecretType, TokensPlacement},
-    key_manager::{Endpoints, Token},
+    api::{ApplicationKey, ApplicationKeySpec, CredentialKind, SecretPreset, SecretType, TokensPlacement},
+    key_manager::{Endpoints, Token, private_key::PrivateKey},
 };
 
 /// Default time for which an old secret goes on working.
@@ -78,7 +78,7 @@ pub fn render(
     tokens: &Entries,
 ) -> Rendered {
     let spec = key.spec.secret.clone().unwrap_or_default();
-    let mut entries = entries(&key.spec, endpoints, &hints.client_id, secret);
+    let mut entries = entries(&key.spec, endpoints, &hints.client_id, hints.kind, secret);
     if spec.preset == Some(SecretPreset::Env) {
         let env: Vec<_> = entries
             .0
@@ -92,7 +92,8 @@ pub fn render(
         entries.put("username", &hints.client_id);
         entries.put("password", secret.expose_secret());
     }
-    "client-secret".clone_into(&mut hints.secret_entry);
+    let secret_entry = secret_entry(hints.kind);
+    secret_entry.clone_into(&mut hints.secret_entry);
     let originals: BTreeMap<_, _> = spec
         .keys
         .iter()
@@ -112,7 +113,7 @@ pub fn render(
             continue;
         };
         entries.0.insert(rename.to.clone(), value.clone());
-        if rename.from == "client-secret" && !kept.contains(&rename.from) {
+        if rename.from == secret_entry && !kept.contains(&rename.from) {
             hints.secret_entry.clone_from(&rename.to);
         }
     }
@@ -162,10 +163,30 @@ fn rfc3339(time: Timestamp) -> String {
     time.round(jiff::Unit::Second).unwrap_or(time).to_string()
 }
 
-fn entries(spec: &ApplicationKeySpec, endpoints: &Endpoints, client_id: &str, secret: &SecretString) -> Entries {
+/// The entry with what a client proves itself with; empty where there is none.
+const fn secret_entry(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::Secret => "client-secret",
+        CredentialKind::PrivateKey => "private-key.pem",
+        CredentialKind::Nothing => "",
+    }
+}
+
+fn entries(
+    spec: &ApplicationKeySpec,
+    endpoints: &Endpoints,
+    client_id: &str,
+    kind: CredentialKind,
+    secret: &SecretString,
+) -> Entries {
     let mut entries = Entries::default();
     entries.put("client-id", client_id);
-    entries.put("client-secret", secret.expose_secret());
+    if kind != CredentialKind::Nothing {
+        entries.put(secret_entry(kind), secret.expose_secret());
+    }
+    if let Some(id) = key_id(kind, secret) {
+        entries.put("key-id", &id);
+    }
     entries.put("issuer-uri", &endpoints.issuer);
     entries.put("token-uri", &endpoints.token);
     let optional = [
@@ -184,6 +205,12 @@ fn entries(spec: &ApplicationKeySpec, endpoints: &Endpoints, client_id: &str, se
         entries.put("scopes", &spec.scopes.join(" "));
     }
     entries
+}
+
+/// The id (`kid`) that the public part of a private key has at the key manager.
+fn key_id(kind: CredentialKind, secret: &SecretString) -> Option<String> {
+    let key = (kind == CredentialKind::PrivateKey).then(|| PrivateKey::from_pem(secret).ok())??;
+    Some(key.id().to_owned())
 }
 
 /// `client-id` becomes `CLIENT_ID`, `ca.crt` becomes `CA_CRT`.

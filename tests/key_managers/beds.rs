@@ -93,7 +93,7 @@ impl Bed {
             service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
             names: vec![],
             clock: clock.clone(),
-            entropy,
+            entropy: entropy.clone(),
             client: client.clone(),
             namespace: "appkeys".into(),
         };
@@ -103,6 +103,7 @@ impl Bed {
                 client,
                 namespace: "appkeys".into(),
                 clock,
+                entropy: entropy.clone(),
                 local_allowed: true,
                 own_addresses: vec![],
             },

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use appkeys::{
-    api::{ClientAuthentication, Environment, GrantType},
+    api::{ClientAuthentication, CredentialKind, Environment, GrantType, Pkce},
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Choice, Client, KeyManager, Mark, NewSecret, Overlap, Properties,
-        Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest,
+        Answer, Capabilities, Category, Changed, Choice, Client, Current, KeyManager, Mark, NewSecret, Overlap,
+        PkceMethods, Properties, Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest, private_key,
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -19,6 +19,7 @@ use super::beds::{self, Bed};
 /// Scopes that the servers know.
 const READ: &str = "orders:read";
 const WRITE: &str = "orders:write";
+const REDIRECT: &str = "https://shop.example.com/callback";
 const RESOURCE: &str = "https://orders.example.com";
 
 #[tokio::test]
@@ -47,7 +48,26 @@ struct Subject {
 
 async fn contract(bed: &Bed) {
     let driver = bed.open().await.unwrap().driver;
-    let subject = Subject::new(driver.clone(), "contract");
+    let can = driver.capabilities().clone();
+    for authentication in [
+        ClientAuthentication::ClientSecretBasic,
+        ClientAuthentication::ClientSecretPost,
+        ClientAuthentication::PrivateKeyJwt,
+    ] {
+        if can.authentication.contains(&authentication) {
+            let subject = Subject::new(driver.clone(), "machine", authentication);
+            a_machine_keeps_the_contract(bed, subject).await;
+        }
+    }
+    if can.grant_types.contains(&GrantType::AuthorizationCode) {
+        for authentication in can.authentication {
+            let subject = Subject::new(driver.clone(), "login", authentication).with_logins();
+            an_app_with_logins_keeps_the_contract(subject).await;
+        }
+    }
+}
+
+async fn a_machine_keeps_the_contract(bed: &Bed, subject: Subject) {
     let first = subject.made().await;
     let subject = subject.managed(&first);
     subject.a_token_has_what_was_asked_for(&first.secret).await;
@@ -60,8 +80,22 @@ async fn contract(bed: &Bed) {
     subject.a_deleted_client_is_gone(&secret).await;
 }
 
+/// A code that cannot exist proves the credential; a public client has none.
+async fn an_app_with_logins_keeps_the_contract(subject: Subject) {
+    let first = subject.made().await;
+    let subject = subject.managed(&first);
+    if subject.kind() != CredentialKind::Nothing {
+        let proof = subject.token(&first.secret, &[]).await;
+        assert!(matches!(proof, TokenAnswer::Refused("invalid_grant")), "{proof:?}");
+        subject.a_wrong_secret_is_refused().await;
+    }
+    subject.a_create_can_be_repeated().await;
+    let deleted = subject.driver.delete(&subject.client).await.unwrap();
+    assert!(matches!(deleted, Changed::Done(_)), "{deleted:?}");
+}
+
 impl Subject {
-    fn new(driver: Arc<dyn KeyManager>, name: &str) -> Self {
+    fn new(driver: Arc<dyn KeyManager>, name: &str, authentication: ClientAuthentication) -> Self {
         let mark = Mark {
             cluster_id: "contract-cluster".into(),
             namespace: "team".into(),
@@ -77,11 +111,13 @@ impl Subject {
             application: "shop".into(),
             display_name: "Web shop".into(),
             environment: Environment::Sandbox,
-            authentication: ClientAuthentication::ClientSecretBasic,
+            authentication,
             grant_types: vec![GrantType::ClientCredentials],
             scopes: vec![READ.into()],
             resources: vec![RESOURCE.into()],
             access_token_lifetime: driver.capabilities().access_token_lifetime.then_some(120),
+            redirect_uris: vec![],
+            pkce: None,
             frozen: false,
         };
         Self {
@@ -91,12 +127,48 @@ impl Subject {
         }
     }
 
-    fn capabilities(&self) -> &Capabilities {
-        self.driver.capabilities()
+    /// The same for an app whose users log in.
+    fn with_logins(self) -> Self {
+        let pkce = Pkce {
+            required: true,
+            allow_plain: false,
+        };
+        let s256 = self.driver.capabilities().pkce != PkceMethods::Nothing;
+        let properties = Properties {
+            grant_types: vec![GrantType::AuthorizationCode],
+            redirect_uris: vec![REDIRECT.into()],
+            pkce: s256.then_some(pkce),
+            ..self.properties
+        };
+        Self { properties, ..self }
+    }
+
+    fn kind(&self) -> CredentialKind {
+        self.properties.authentication.credential()
+    }
+
+    /// A credential of its kind.
+    fn fresh(&self) -> SecretString {
+        match self.kind() {
+            CredentialKind::Secret => Entropy::system().client_secret().unwrap(),
+            CredentialKind::PrivateKey => private_key::generate(self.capabilities().key_algorithm).unwrap(),
+            CredentialKind::Nothing => SecretString::default(),
+        }
+    }
+
+    fn current<'a>(&self, secret: &'a SecretString) -> Current<'a> {
+        Current {
+            kind: self.kind(),
+            secret,
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.driver.capabilities().with(self.kind())
     }
 
     async fn made(&self) -> Answer {
-        let secret = Entropy::system().client_secret().unwrap();
+        let secret = self.fresh();
         let attempt = (!self.capabilities().chosen_identity()).then_some("attempt-1");
         let made = self
             .driver
@@ -127,6 +199,7 @@ impl Subject {
         let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let request = TokenRequest {
             client_id: &self.client.id,
+            code_for: self.properties.redirect_uris.first().map(String::as_str),
             secret,
             authentication: self.properties.authentication,
             scopes: &scopes,
@@ -161,20 +234,22 @@ impl Subject {
     }
 
     async fn a_wrong_secret_is_refused(&self) {
-        assert!(!self.works(&"not-the-secret-of-this-client".to_owned().into()).await);
+        assert!(!self.works(&self.fresh()).await);
     }
 
     async fn a_create_can_be_repeated(&self) {
         if !self.capabilities().chosen_identity() {
             return;
         }
-        let secret = "a-secret-that-comes-too-late".to_owned().into();
+        let secret = self.fresh();
         let again = self
             .driver
             .register(&self.client, &self.properties, &secret, None)
             .await;
         assert!(matches!(again.unwrap(), Registered::Exists));
-        assert!(!self.works(&secret).await);
+        if self.kind() != CredentialKind::Nothing {
+            assert!(!self.works(&secret).await);
+        }
     }
 
     async fn a_foreign_client_is_left_alone(&self, secret: &SecretString) {
@@ -193,12 +268,13 @@ impl Subject {
             mark,
             ..self.properties.clone()
         };
-        let new = Entropy::system().client_secret().unwrap();
+        let new = self.fresh();
         let conflict = self.driver.register(&other, &theirs, &new, None).await.unwrap_err();
         assert_eq!(conflict.category, Category::ClientConflict);
         let conflict = self.driver.update(&other, &theirs).await.unwrap_err();
         assert_eq!(conflict.category, Category::ClientConflict);
         let new = NewSecret {
+            kind: self.kind(),
             published: None,
             secret: &new,
             room: Room::Only,
@@ -241,8 +317,9 @@ impl Subject {
             return old.clone();
         }
         let two = self.capabilities().overlap != Overlap::None;
-        let chosen = Entropy::system().client_secret().unwrap();
+        let chosen = self.fresh();
         let mut new = NewSecret {
+            kind: self.kind(),
             published: Some(old),
             secret: &chosen,
             room: Room::Keep,
@@ -253,10 +330,10 @@ impl Subject {
                 SecretAdded::OneSecret if bed.one_secret => return self.a_secret_is_replaced(old, new).await,
                 other => panic!("no second secret: {other:?}"),
             };
-            assert!(!bed.one_secret);
+            assert!(!bed.one_secret || self.kind() == CredentialKind::PrivateKey);
             assert!(self.works(old).await && self.works(&added).await);
             // The unpublished one is in the way of another, until it is known that nobody can publish it.
-            let another = Entropy::system().client_secret().unwrap();
+            let another = self.fresh();
             new.secret = &another;
             let occupied = self.driver.add_secret(&self.client, new.clone()).await.unwrap();
             assert!(matches!(occupied, SecretAdded::Occupied), "{occupied:?}");
@@ -265,12 +342,14 @@ impl Subject {
             assert!(matches!(replaced, SecretAdded::Added(_)), "{replaced:?}");
             assert!(self.works(old).await && self.works(&another).await && !self.works(&added).await);
             let now = Clock::system().now();
-            let retired = self
-                .driver
-                .retire(&self.client, &another, now + jiff::SignedDuration::from_hours(1));
+            let retired = self.driver.retire(
+                &self.client,
+                self.current(&another),
+                now + jiff::SignedDuration::from_hours(1),
+            );
             assert!(matches!(retired.await.unwrap(), Changed::Done(_)));
             assert!(self.works(old).await || self.capabilities().overlap == Overlap::WeEnd);
-            let retired = self.driver.retire(&self.client, &another, now).await;
+            let retired = self.driver.retire(&self.client, self.current(&another), now).await;
             assert!(matches!(retired.unwrap(), Changed::Done(_)));
             assert!(!self.works(old).await && self.works(&another).await);
             return another;

@@ -9,13 +9,14 @@ use std::{
 };
 
 use appkeys::{
-    api::{GrantType, conditions::Say},
+    api::{ClientAuthentication, GrantType, conditions::Say},
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Choice, Client, Drivers, Endpoints, Error, KeyManager, Management,
-        Mark, NewSecret, Opened, Overlap, Properties, Registered, Room, SecretAdded, Server as KeyManagerServer, Token,
-        TokenAnswer, TokenRequest, Wanted, resident::ResidentKeyManagers,
+        Answer, Capabilities, Category, Changed, Choice, Client, Current, Drivers, Endpoints, Error, KeyAlgorithm,
+        KeyManager, Management, Mark, NewSecret, Opened, Overlap, PkceMethods, Properties, Registered, Room,
+        SecretAdded, Server as KeyManagerServer, Token, TokenAnswer, TokenRequest, Wanted,
+        resident::ResidentKeyManagers,
     },
 };
 use async_trait::async_trait;
@@ -67,6 +68,10 @@ fn capabilities(profile: Profile) -> Capabilities {
         find: false,
         grant_types: vec![GrantType::ClientCredentials],
         access_token_lifetime: false,
+        authentication: vec![ClientAuthentication::ClientSecretBasic],
+        key_algorithm: KeyAlgorithm::ES256,
+        key_overlap: Overlap::None,
+        pkce: PkceMethods::Nothing,
         reasons: vec![],
     }
 }
@@ -425,8 +430,8 @@ impl KeyManager for Driver {
         .await
     }
 
-    async fn retire(&self, client: &Client, current: &SecretString, _end: Timestamp) -> Result<Changed, Error> {
-        let (client, current) = (client.clone(), current.expose_secret().to_owned());
+    async fn retire(&self, client: &Client, current: Current<'_>, _end: Timestamp) -> Result<Changed, Error> {
+        let (client, current) = (client.clone(), current.secret.expose_secret().to_owned());
         let what = format!("retire {}", client.id);
         self.call(&what, true, move |server| server.retire(&client, &current))
             .await

@@ -7,9 +7,11 @@ use secrecy::SecretString;
 
 use super::{Failure, objects::write_state};
 use crate::{
-    api::KeyManagerRef,
+    api::{CredentialKind, KeyManagerRef},
     controller::{Context, observe::Seen, report, world},
-    key_manager::{self, Category, Changed, Client, KeyManager, Registered, TokenAnswer, TokenRequest, gate::Gated},
+    key_manager::{
+        self, Category, Changed, Client, KeyManager, Registered, TokenAnswer, TokenRequest, gate::Gated, private_key,
+    },
     plan::{
         observed::{Attempt, InHand, PlacedClient, State, StoredAnswer},
         removal,
@@ -118,6 +120,18 @@ pub(super) fn hold(
     });
 }
 
+/// What a client is to prove itself with: a secret, a private key in PEM, or nothing.
+pub(super) fn fresh_credential(ctx: &Context, seen: &Seen) -> Result<SecretString, Failure> {
+    Ok(match seen.o.kind() {
+        CredentialKind::Secret => ctx.entropy.client_secret()?,
+        CredentialKind::PrivateKey => {
+            let target = seen.o.target.as_ref().map_err(|_| Failure::Changed)?;
+            private_key::generate(target.capabilities.key_algorithm)?
+        }
+        CredentialKind::Nothing => SecretString::default(),
+    })
+}
+
 pub(super) fn not_there(client: &Client) -> Failure {
     let text = format!("client {} was there a moment ago and is not found now", client.id);
     key_manager::Error::new(Category::NotYet, text).into()
@@ -145,7 +159,7 @@ pub(super) async fn register_given(
     };
     write_state(ctx, seen, state).await?;
     let client = seen.o.client(String::new());
-    let secret = ctx.entropy.client_secret()?;
+    let secret = fresh_credential(ctx, seen)?;
     let registered = driver.register(&client, properties, &secret, Some(&attempt.id)).await;
     if registered.as_ref().is_err_and(key_manager::Error::made_nothing) {
         // There is nothing to look for, and no orphan to name.
@@ -245,6 +259,7 @@ pub(super) async fn verify(ctx: &Context, seen: &mut Seen) -> Result<(), Failure
         client_id: &credential.client_id,
         secret: &credential.secret,
         authentication,
+        code_for: seen.o.code_for(),
         scopes: &scopes,
         resource: wanted.as_ref().and_then(|token| token.resource.as_deref()),
     };

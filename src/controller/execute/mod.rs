@@ -8,7 +8,8 @@ use jiff::SignedDuration;
 pub use self::objects::write_status;
 use self::{
     clients::{
-        changing, delete_client, driver, find, find_left, hold, not_there, not_working, register_given, update, verify,
+        changing, delete_client, driver, find, find_left, fresh_credential, hold, not_there, not_working,
+        register_given, update, verify,
     },
     objects::{begin, delete_former, entomb, fence, hand_over, published, remove_finalizer, write_secret, write_state},
 };
@@ -19,7 +20,8 @@ use super::{
     report, secrets, world,
 };
 use crate::{
-    key_manager::{self, NewSecret, Registered, SecretAdded, TokenAnswer, TokenRequest},
+    api::CredentialKind,
+    key_manager::{self, Current, NewSecret, Registered, SecretAdded, TokenAnswer, TokenRequest},
     plan::{observed::SecretView, status, step::Step},
 };
 
@@ -46,6 +48,9 @@ pub enum Failure {
     /// No random numbers.
     #[error(transparent)]
     Entropy(#[from] crate::entropy::NoEntropy),
+    /// No private key.
+    #[error(transparent)]
+    Key(#[from] key_manager::private_key::NoKey),
 }
 
 impl Failure {
@@ -55,7 +60,7 @@ impl Failure {
             Self::Api(_) => "ApiServerError",
             Self::KeyManager(error) | Self::Unsettled { error, .. } => error.reason(),
             Self::Changed => "Changed",
-            Self::Entropy(_) => "NoEntropy",
+            Self::Entropy(_) | Self::Key(_) => "NoEntropy",
         }
     }
 }
@@ -100,7 +105,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
         } => {
             let secret = match secret {
                 Some(secret) => secret,
-                None => ctx.entropy.client_secret()?,
+                None => fresh_credential(ctx, seen)?,
             };
             let driver = driver(ctx, seen)?;
             match changing(&driver, driver.register(&client, &properties, &secret, None)).await? {
@@ -115,8 +120,9 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             published,
             room,
         } => {
-            let secret = ctx.entropy.client_secret()?;
+            let secret = fresh_credential(ctx, seen)?;
             let new = NewSecret {
+                kind: seen.o.kind(),
                 published: published.as_ref(),
                 secret: &secret,
                 room,
@@ -132,7 +138,12 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             Ok(())
         }
         Step::ReadSecret(client) => {
-            match driver(ctx, seen)?.read_secret(&client).await? {
+            let read = match seen.o.kind() {
+                // A public client has none: what is there to hold is known.
+                CredentialKind::Nothing => Some(String::new().into()),
+                _ => driver(ctx, seen)?.read_secret(&client).await?,
+            };
+            match read {
                 Some(secret) => hold(seen, client.id, secret, false, None),
                 None => seen.o.hand.occupied = true,
             }
@@ -149,7 +160,11 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
         }
         Step::Retire { client, current, end } => {
             let driver = driver(ctx, seen)?;
-            changing(&driver, driver.retire(&client, &current, end)).await?;
+            let current = Current {
+                kind: seen.o.kind(),
+                secret: &current,
+            };
+            changing(&driver, driver.retire(&client, current, end)).await?;
             seen.o.hand.retired = true;
             Ok(())
         }
@@ -163,6 +178,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
                 client_id: &client_id,
                 secret: &secret,
                 authentication,
+                code_for: None,
                 scopes: &token.scopes,
                 resource: token.resource.as_deref(),
             };
@@ -184,6 +200,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
                 client_id: &client_id,
                 secret: &secret,
                 authentication,
+                code_for: seen.o.code_for(),
                 scopes: &[],
                 resource: None,
             };

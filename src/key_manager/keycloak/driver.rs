@@ -9,11 +9,13 @@ use super::{
     representation::{self, Representation},
 };
 use crate::{
+    api::CredentialKind,
     clock::Clock,
+    entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Client, Endpoints, Error, KeyManager, Mark, NewSecret, Properties,
-        Registered, Room, SecretAdded, TokenAnswer, TokenRequest,
-        remote::{self, Dialect, HttpClient},
+        Answer, Capabilities, Category, Changed, Client, Current, Endpoints, Error, KeyManager, Mark, NewSecret,
+        Properties, Registered, Room, SecretAdded, TokenAnswer, TokenRequest,
+        remote::{self, Dialect, HttpClient, TokenEndpoint},
     },
 };
 
@@ -25,6 +27,7 @@ pub(super) struct KeycloakDriver {
     pub(super) capabilities: Capabilities,
     pub(super) endpoints: Endpoints,
     pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
     /// Whether the realm can have policies that give secrets an end.
     pub(super) rotation: bool,
 }
@@ -41,6 +44,43 @@ impl KeycloakDriver {
         Err(foreign(id))
     }
 
+    /// Another key beside the published one: both are in the client's `jwks` until the old one is taken out.
+    async fn add_key(&self, now: &Representation, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
+        let published = new.published.map(representation::public_key).transpose()?;
+        let added = representation::public_key(new.secret)?;
+        let known = |id: &str| published.as_ref().is_some_and(|key| key.id == id);
+        let occupied = published.is_none() || now.keys().iter().any(|key| !known(&key.id));
+        let keys = match new.room {
+            Room::Keep if occupied => return Ok(SecretAdded::Occupied),
+            Room::Only => vec![added],
+            Room::Keep | Room::Replace => published.into_iter().chain([added]).collect(),
+        };
+        let there = self.admin.put(&now.id, &representation::with_keys(now, &keys)).await?;
+        Ok(if there {
+            SecretAdded::Added(new.secret.clone())
+        } else {
+            SecretAdded::NotThere
+        })
+    }
+
+    /// No key but this one.
+    async fn keep_key(&self, now: &Representation, current: &SecretString) -> Result<Changed, Error> {
+        let current = representation::public_key(current)?;
+        let keys = now.keys();
+        if keys.iter().all(|key| key.id != current.id) {
+            let text = format!("client {} has other keys than the published one", now.client_id);
+            return Err(Error::new(Category::NotYet, text));
+        }
+        if keys.len() == 1 {
+            return Ok(Changed::Done(None));
+        }
+        let there = self
+            .admin
+            .put(&now.id, &representation::with_keys(now, &[current]))
+            .await?;
+        Ok(if there { Changed::Done(None) } else { Changed::NotThere })
+    }
+
     /// Whether the secret before the new one still works: workloads hold it until they see the new one.
     async fn still_works(&self, client: &Representation, published: &SecretString) -> Result<bool, Error> {
         if !client.has_client_credentials() {
@@ -50,6 +90,7 @@ impl KeycloakDriver {
         }
         let request = TokenRequest {
             client_id: &client.client_id,
+            code_for: None,
             secret: published,
             authentication: crate::api::ClientAuthentication::ClientSecretBasic,
             scopes: &[],
@@ -136,9 +177,12 @@ impl KeyManager for KeycloakDriver {
         let Some(now) = self.owned(&client.id, &[&client.mark]).await? else {
             return Ok(SecretAdded::NotThere);
         };
+        if new.kind == CredentialKind::PrivateKey {
+            return self.add_key(&now, new).await;
+        }
         let published = match (new.room, new.published) {
             (Room::Only, _) | (Room::Replace, None) => {
-                let body = representation::only_secret(&now, new.secret);
+                let body = representation::only_secret(&now, new.secret, self.clock.now());
                 let there = self.admin.put(&now.id, &body).await?;
                 return Ok(if there {
                     SecretAdded::Added(new.secret.clone())
@@ -170,14 +214,17 @@ impl KeyManager for KeycloakDriver {
         Ok(now.and_then(|now| now.secret))
     }
 
-    async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error> {
+    async fn retire(&self, client: &Client, current: Current<'_>, end: Timestamp) -> Result<Changed, Error> {
         let Some(now) = self.owned(&client.id, &[&client.mark]).await? else {
             return Ok(Changed::NotThere);
         };
+        if current.kind == CredentialKind::PrivateKey {
+            return self.keep_key(&now, current.secret).await;
+        }
         let Some(ends) = now.rotated_ends() else {
             return Ok(Changed::Done(None));
         };
-        if !now.has_secret(current) {
+        if !now.has_secret(current.secret) {
             // Somebody gave it another secret: the published one may be the one that would end here.
             let text = format!("client {} has another secret than the published one", client.id);
             return Err(Error::new(Category::NotYet, text));
@@ -209,7 +256,14 @@ impl KeyManager for KeycloakDriver {
             resource: None,
             ..request
         };
-        remote::client_credentials(&self.http, &self.endpoints.token, request, Dialect::Keycloak).await
+        let endpoint = TokenEndpoint {
+            http: &self.http,
+            url: &self.endpoints.token,
+            audience: &self.endpoints.issuer,
+            dialect: Dialect::Keycloak,
+            entropy: &self.entropy,
+        };
+        endpoint.ask(request).await
     }
 
     fn settles(&self) -> SignedDuration {

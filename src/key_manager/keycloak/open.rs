@@ -9,8 +9,9 @@ use super::{
 use crate::{
     api::{ClientAuthentication, GrantType, KeycloakSpec},
     clock::Clock,
+    entropy::Entropy,
     key_manager::{
-        Capabilities, Choice, Error, KeyManager, Overlap,
+        Capabilities, Choice, Error, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
         remote::{CredentialSource, Dialect, HttpClient, Login, Metadata, Session, discover},
     },
 };
@@ -28,6 +29,7 @@ pub(in crate::key_manager) async fn open(
     ca: Option<String>,
     source: Arc<dyn CredentialSource>,
     clock: &Clock,
+    entropy: &Entropy,
 ) -> Result<Arc<dyn KeyManager>, Error> {
     let server = spec.url.trim_end_matches('/');
     let issuer = format!("{server}/realms/{}", spec.realm);
@@ -49,6 +51,7 @@ pub(in crate::key_manager) async fn open(
         endpoints: metadata.endpoints(ca),
         http,
         clock: clock.clone(),
+        entropy: entropy.clone(),
     }))
 }
 
@@ -81,6 +84,15 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
             .map(|(grant, _)| grant)
             .collect(),
         access_token_lifetime: true,
+        authentication: vec![
+            ClientAuthentication::ClientSecretBasic,
+            ClientAuthentication::ClientSecretPost,
+            ClientAuthentication::PrivateKeyJwt,
+            ClientAuthentication::None,
+        ],
+        key_algorithm: KeyAlgorithm::ES256,
+        key_overlap: Overlap::WeEnd,
+        pkce: PkceMethods::One,
         reasons: vec![("SecretOverlap", why.to_owned())],
     }
 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    api::GrantType,
-    key_manager::{Category, Error, Mark, Properties},
+    api::{CredentialKind, GrantType},
+    key_manager::{Category, Error, Mark, Properties, private_key::PrivateKey},
 };
 
 /// Attribute: the owner's mark.
@@ -30,6 +30,12 @@ const ROTATED_CREATED: &str = "client.secret.rotated.creation.time";
 const ROTATED_EXPIRES: &str = "client.secret.rotated.expiration.time";
 /// Scope with the claim `sub` and the like, which every client gets where the realm has it.
 const BASIC: &str = "basic";
+/// Attribute: what logins must prove (RFC 7636): `S256`, `plain`, or nothing.
+const PKCE: &str = "pkce.code.challenge.method";
+/// Attribute: whether the public keys are in the next one.
+const USE_KEYS: &str = "use.jwks.string";
+/// Attribute: the public keys of a client that signs assertions (RFC 7517).
+const KEYS: &str = "jwks.string";
 /// How far ahead an end is set that another write will set right: a hundred years in seconds.
 const FAR: i64 = 100 * 365 * 24 * 3600;
 /// The longest text of a column (K8: longer ones are answered with a server error).
@@ -98,9 +104,56 @@ impl Representation {
         (gone, new)
     }
 
+    /// The public keys that its assertions are checked with.
+    pub(super) fn keys(&self) -> Vec<PublicKey> {
+        let set = self
+            .attribute(KEYS)
+            .and_then(|set| serde_json::from_str::<Value>(set).ok());
+        let keys = set
+            .as_ref()
+            .and_then(|set| set["keys"].as_array())
+            .into_iter()
+            .flatten();
+        keys.map(|jwk| PublicKey {
+            id: jwk["kid"].as_str().unwrap_or_default().to_owned(),
+            jwk: jwk.clone(),
+        })
+        .collect()
+    }
+
     fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(ExposeSecret::expose_secret)
     }
+}
+
+/// A public key as the server keeps it.
+#[derive(Clone, Debug)]
+pub(super) struct PublicKey {
+    pub(super) id: String,
+    jwk: Value,
+}
+
+/// The public part of a private key in PEM.
+///
+/// # Errors
+/// `InvalidRequest`: it cannot be read.
+pub(super) fn public_key(pem: &SecretString) -> Result<PublicKey, Error> {
+    let invalid = |error: &dyn std::fmt::Display| Error::new(Category::InvalidRequest, error.to_string());
+    let key = PrivateKey::from_pem(pem).map_err(|error| invalid(&error))?;
+    Ok(PublicKey {
+        id: key.id().to_owned(),
+        jwk: serde_json::to_value(key.public()).map_err(|error| invalid(&error))?,
+    })
+}
+
+/// The client with these public keys, and no others.
+pub(super) fn with_keys(client: &Representation, keys: &[PublicKey]) -> Value {
+    json!({ "clientId": client.client_id, "attributes": { (USE_KEYS): "true", (KEYS): key_set(keys) } })
+}
+
+fn key_set(keys: &[PublicKey]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| &key.jwk).collect();
+    json!({ "keys": keys }).to_string()
 }
 
 fn seconds(text: &str) -> Option<Timestamp> {
@@ -118,7 +171,14 @@ fn owner(mark: &Mark) -> String {
 /// `InvalidRequest` for what the server would answer with an error of its own.
 pub(super) fn creation(client_id: &str, properties: &Properties, secret: &SecretString) -> Result<Value, Error> {
     let mut body = description(client_id, properties)?;
-    body["secret"] = json!(secret.expose_secret());
+    match properties.authentication.credential() {
+        CredentialKind::Secret => body["secret"] = json!(secret.expose_secret()),
+        CredentialKind::PrivateKey => {
+            body["attributes"][USE_KEYS] = json!("true");
+            body["attributes"][KEYS] = json!(key_set(&[public_key(secret)?]));
+        }
+        CredentialKind::Nothing => {}
+    }
     // In a change these two are ignored (K4).
     body["defaultClientScopes"] = json!([BASIC]);
     body["optionalClientScopes"] = json!(properties.scopes);
@@ -144,6 +204,8 @@ fn description(client_id: &str, properties: &Properties) -> Result<Value, Error>
         return Err(Error::new(Category::InvalidRequest, text));
     }
     let has = |grant| properties.grant_types.contains(&grant);
+    let kind = properties.authentication.credential();
+    let required = properties.pkce.is_some_and(|pkce| pkce.required);
     let mark = &properties.mark;
     let name = format!("{} ({})", properties.display_name, properties.environment);
     let text = format!("ApplicationKey {}/{}, kept by Appkeys", mark.namespace, mark.name);
@@ -154,21 +216,23 @@ fn description(client_id: &str, properties: &Properties) -> Result<Value, Error>
         "description": cut(&text),
         "enabled": !properties.frozen,
         "protocol": "openid-connect",
-        "publicClient": false,
+        "publicClient": kind == CredentialKind::Nothing,
         "bearerOnly": false,
-        "clientAuthenticatorType": "client-secret",
+        "clientAuthenticatorType": if kind == CredentialKind::PrivateKey { "client-jwt" } else { "client-secret" },
         "serviceAccountsEnabled": has(GrantType::ClientCredentials),
         "standardFlowEnabled": has(GrantType::AuthorizationCode),
         "implicitFlowEnabled": false,
         "directAccessGrantsEnabled": false,
         "fullScopeAllowed": false,
-        "redirectUris": [],
-        "webOrigins": [],
+        "redirectUris": properties.redirect_uris,
+        // The origins of its redirect URIs: apps in browsers ask for tokens from there.
+        "webOrigins": if properties.redirect_uris.is_empty() { json!([]) } else { json!(["+"]) },
         "protocolMappers": audiences(&properties.resources),
         // Attributes merge key by key; an empty one goes. Without any the change can fail (K2).
         "attributes": {
             (OWNER): owner(mark),
             (LIFESPAN): lifespan.unwrap_or_default(),
+            (PKCE): if required { "S256" } else { "" },
             (REFRESH): has(GrantType::RefreshToken).to_string(),
         },
     }))
@@ -193,12 +257,18 @@ fn audiences(resources: &[String]) -> Vec<Value> {
 }
 
 /// A new secret in place of the current one, which ends at once.
-pub(super) fn only_secret(client: &Representation, secret: &SecretString) -> Value {
-    json!({
+pub(super) fn only_secret(client: &Representation, secret: &SecretString, now: Timestamp) -> Value {
+    let mut body = json!({
         "clientId": client.client_id,
         "secret": secret.expose_secret(),
         "attributes": { (ROTATED): "", (ROTATED_CREATED): "", (ROTATED_EXPIRES): "" },
-    })
+    });
+    if client.keeps_two() {
+        // The end of the secret before it must not be its own.
+        body["attributes"][CREATED] = json!(now.as_second().to_string());
+        body["attributes"][EXPIRES] = json!((now.as_second() + FAR).to_string());
+    }
+    body
 }
 
 /// A new secret beside the published one. Both ends are far ahead: the old one's is set when the new one is published.

@@ -1,10 +1,7 @@
 //! How a client proves itself at the token endpoint (RFC 6749 section 2.3, RFC 7523 section 2.2).
 
 use jiff::Timestamp;
-use jsonwebtoken::{
-    Algorithm, EncodingKey, Header,
-    jwk::{Jwk, ThumbprintHash},
-};
+use jsonwebtoken::Header;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -13,7 +10,10 @@ use url::form_urlencoded;
 use crate::{
     api::ClientAuthentication,
     entropy::Entropy,
-    key_manager::{Category, Error},
+    key_manager::{
+        Category, Error,
+        private_key::{BadKey, PrivateKey},
+    },
 };
 
 /// How long a client assertion is good, in seconds: it is used at once, and servers refuse long ones.
@@ -40,11 +40,12 @@ pub enum ClientProof<'a> {
 }
 
 impl<'a> ClientProof<'a> {
-    /// The proof by a secret.
+    /// The proof by a secret, or none where there is none.
     pub const fn secret(authentication: ClientAuthentication, secret: &'a SecretString) -> Self {
         match authentication {
             ClientAuthentication::ClientSecretBasic => Self::Basic(secret),
             ClientAuthentication::ClientSecretPost => Self::Post(secret),
+            ClientAuthentication::PrivateKeyJwt | ClientAuthentication::None => Self::None,
         }
     }
 
@@ -79,25 +80,11 @@ impl<'a> ClientProof<'a> {
 }
 
 /// A client's private key, ready to sign assertions.
+#[derive(Debug)]
 pub struct AssertionKey {
-    key: EncodingKey,
-    header: Header,
-    jwk: Jwk,
+    key: PrivateKey,
     entropy: Entropy,
 }
-
-impl std::fmt::Debug for AssertionKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AssertionKey")
-            .field("kid", &self.header.kid)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A private key that cannot sign assertions.
-#[derive(Debug, thiserror::Error)]
-#[error("the private key is neither EC P-256 nor RSA in PKCS#8 PEM")]
-pub struct BadKey;
 
 /// Claims of RFC 7523 section 3. No `nbf`: a server whose clock is behind would refuse it.
 #[derive(Serialize)]
@@ -111,32 +98,13 @@ struct Claims<'a> {
 }
 
 impl AssertionKey {
-    /// Reads an EC P-256 (ES256) or RSA (RS256) key from PKCS#8 PEM. Its `kid` is the RFC 7638 thumbprint.
+    /// Reads an EC P-256 (ES256) or RSA (RS256) key from PKCS#8 PEM.
     ///
     /// # Errors
     /// It is no such key.
     pub fn from_pem(pem: &SecretString, entropy: Entropy) -> Result<Self, BadKey> {
-        let pem = pem.expose_secret().as_bytes();
-        let (key, algorithm) = EncodingKey::from_ec_pem(pem)
-            .map(|key| (key, Algorithm::ES256))
-            .or_else(|_| EncodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256)))
-            .map_err(|_| BadKey)?;
-        let mut jwk = Jwk::from_encoding_key(&key, algorithm).map_err(|_| BadKey)?;
-        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| BadKey)?;
-        jwk.common.key_id = Some(kid.clone());
-        let mut header = Header::new(algorithm);
-        header.kid = Some(kid);
-        Ok(Self {
-            key,
-            header,
-            jwk,
-            entropy,
-        })
-    }
-
-    /// The public key, for the client's `jwks` (RFC 7517).
-    pub const fn public(&self) -> &Jwk {
-        &self.jwk
+        let key = PrivateKey::from_pem(pem)?;
+        Ok(Self { key, entropy })
     }
 
     /// An assertion that `client_id` makes for `audience` (RFC 7523 section 3): good for a minute, once.
@@ -156,13 +124,16 @@ impl AssertionKey {
             exp: now.as_second() + ASSERTION,
             jti: self.entropy.attempt_id().map_err(|_| failed())?,
         };
-        let token = jsonwebtoken::encode(&self.header, &claims, &self.key).map_err(|_| failed())?;
+        let mut header = Header::new(self.key.algorithm());
+        header.kid = Some(self.key.id().to_owned());
+        let token = jsonwebtoken::encode(&header, &claims, self.key.signing()).map_err(|_| failed())?;
         Ok(token.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::{Algorithm, jwk::ThumbprintHash};
     use jsonwebtoken::{DecodingKey, Validation};
     use rcgen::{KeyPair, RsaKeySize};
     use serde_json::Value;
@@ -183,19 +154,19 @@ mod tests {
             // The time of this test is long ago.
             validation.validate_exp = false;
             let verify = |token: &SecretString| {
-                let public = DecodingKey::from_jwk(key.public()).unwrap();
+                let public = DecodingKey::from_jwk(key.key.public()).unwrap();
                 jsonwebtoken::decode::<Value>(token.expose_secret(), &public, &validation).unwrap()
             };
             let (one, two) = (verify(&sign()), verify(&sign()));
-            let kid = key.public().thumbprint(ThumbprintHash::SHA256).unwrap();
+            let kid = key.key.public().thumbprint(ThumbprintHash::SHA256).unwrap();
             assert_eq!(one.header.kid.as_deref(), Some(&*kid), "RFC 7638");
-            assert_eq!(key.public().common.key_id.as_deref(), Some(&*kid));
+            assert_eq!(key.key.public().common.key_id.as_deref(), Some(&*kid));
             assert_eq!([&one.claims["iss"], &one.claims["sub"]], ["me", "me"]);
             assert_eq!(one.claims["aud"], "https://idp.example/token", "one value, no list");
             assert_eq!(one.claims["iat"], now().as_second());
             assert_eq!(one.claims["exp"], now().as_second() + 60);
             assert_ne!(one.claims["jti"], two.claims["jti"]);
-            let public = serde_json::to_value(key.public()).unwrap();
+            let public = serde_json::to_value(key.key.public()).unwrap();
             assert!(public.get("d").is_none());
             assert!(!format!("{key:?}").contains(pem.expose_secret().lines().nth(1).unwrap()));
         }

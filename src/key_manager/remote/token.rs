@@ -6,8 +6,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{proof::ClientProof, reply::Reply, way::HttpClient};
+use super::{
+    proof::{AssertionKey, ClientProof},
+    reply::Reply,
+    way::HttpClient,
+};
 use crate::{
+    api::ClientAuthentication,
     entropy::Entropy,
     key_manager::{Category, Error, Token, TokenAnswer, TokenRequest},
 };
@@ -63,6 +68,55 @@ enum Refusal {
     Client,
     /// Its credential is right.
     Word(&'static str),
+}
+
+/// A token endpoint as a client sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenEndpoint<'a> {
+    /// The way to it.
+    pub http: &'a HttpClient,
+    /// Its URL.
+    pub url: &'a str,
+    /// Whom client assertions are for, as the server wants it: itself, or its issuer (RFC 7523 section 3).
+    pub audience: &'a str,
+    /// How the server speaks.
+    pub dialect: Dialect,
+    /// For what must differ each time.
+    pub entropy: &'a Entropy,
+}
+
+impl TokenEndpoint<'_> {
+    /// Does what `request` asks for: a token by client_credentials, or a proof of the credential by a code that cannot exist.
+    ///
+    /// # Errors
+    /// As [`client_credentials`] and [`use_code_that_cannot_exist`].
+    pub async fn ask(self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
+        let key = match request.authentication {
+            ClientAuthentication::PrivateKeyJwt => {
+                let key = AssertionKey::from_pem(request.secret, self.entropy.clone());
+                Some(key.map_err(|error| Error::new(Category::InvalidRequest, error.to_string()))?)
+            }
+            _ => None,
+        };
+        let proof = match &key {
+            Some(key) => ClientProof::Assertion {
+                key,
+                audience: self.audience,
+            },
+            None => ClientProof::secret(request.authentication, request.secret),
+        };
+        if let Some(redirect_uri) = request.code_for {
+            let (http, id) = (self.http, request.client_id);
+            return use_code_that_cannot_exist(http, self.url, id, proof, redirect_uri, self.entropy, self.dialect)
+                .await;
+        }
+        let wanted = Wanted {
+            client_id: request.client_id,
+            scopes: request.scopes,
+            resource: request.resource,
+        };
+        wanted.get(self.http, self.url, proof, self.dialect, STEP).await
+    }
 }
 
 /// Asks for an access token by client_credentials with the client's secret.

@@ -17,11 +17,11 @@ use super::{
     store::{self, RecordStore, Stored},
 };
 use crate::{
-    api::{FIELD_MANAGER, GrantType},
+    api::{ClientAuthentication, FIELD_MANAGER, GrantType},
     clock::Clock,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Choice, Client, Endpoints, Error, KeyManager, Mark, NewSecret,
-        Overlap, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
+        Answer, Capabilities, Category, Changed, Choice, Client, Current, Endpoints, Error, KeyAlgorithm, KeyManager,
+        Mark, NewSecret, Overlap, PkceMethods, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
     },
 };
 
@@ -46,6 +46,13 @@ impl ResidentDriver {
             find: false,
             grant_types: vec![GrantType::ClientCredentials],
             access_token_lifetime: true,
+            authentication: vec![
+                ClientAuthentication::ClientSecretBasic,
+                ClientAuthentication::ClientSecretPost,
+            ],
+            key_algorithm: KeyAlgorithm::ES256,
+            key_overlap: Overlap::None,
+            pkce: PkceMethods::Nothing,
             reasons: vec![],
         };
         Self {
@@ -161,12 +168,12 @@ impl KeyManager for ResidentDriver {
         Ok(None)
     }
 
-    async fn retire(&self, client: &Client, current: &SecretString, end: Timestamp) -> Result<Changed, Error> {
+    async fn retire(&self, client: &Client, current: Current<'_>, end: Timestamp) -> Result<Changed, Error> {
         let Some(stored) = self.own(client, None).await? else {
             return Ok(Changed::NotThere);
         };
         let mut record = (*stored.record).clone();
-        if record.retire(current, end) {
+        if record.retire(current.secret, end) {
             self.replace(&stored, &record).await?;
         }
         Ok(Changed::Done(None))

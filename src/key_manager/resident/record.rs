@@ -223,6 +223,8 @@ mod tests {
             environment: Environment::Production,
             authentication: ClientAuthentication::ClientSecretBasic,
             grant_types: vec![],
+            redirect_uris: vec![],
+            pkce: None,
             scopes: vec![],
             resources: vec![],
             access_token_lifetime: None,

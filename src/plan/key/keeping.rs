@@ -12,7 +12,7 @@ use super::{
     said_not_ready,
 };
 use crate::{
-    api::application_key::Phase,
+    api::{CredentialKind, application_key::Phase, conditions::Say},
     key_manager::{Client, Overlap},
     plan::{
         observed::{Gone, Observed, PlacedClient, Published, State, Target},
@@ -53,6 +53,9 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
         }
         _ => return Some(move_client(o, target, published, now)),
     };
+    if published.hints.kind != o.kind() {
+        return Some(change_kind(o, target, client));
+    }
     let hash = o.properties_hash(target);
     if published.hints.applied != hash && !o.hand.updated {
         return Some(Step::Update {
@@ -75,8 +78,9 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
     }
     // Somebody else may have written it, an announced cut may have happened, or a process died after it fenced: it is used
     // once before the key is ready again.
+    let provable = published.hints.kind != CredentialKind::Nothing;
     let doubtful = published.tampered || said_not_ready(o) || !published.hints.attempt.is_empty();
-    if doubtful && !o.hand.checked && !o.hand.refused && !o.hand.exists {
+    if provable && doubtful && !o.hand.checked && !o.hand.refused && !o.hand.exists {
         let client_id = client.id;
         return Some(Step::Check { client_id, secret });
     }
@@ -107,6 +111,18 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
         .or_else(|| rotate(o, target, published, &client, now))
         .or_else(|| tokens::before_publication(o, target, &published.hints.client_id, &secret, now))
         .or_else(|| publish_if_changed(o, target, published, &secret, &hash))
+}
+
+/// Another kind of credential is another client: workloads that hold the old one need it for the time of the overlap.
+fn change_kind(o: &Observed, target: &Target, client: Client) -> Step {
+    if o.spec().client_id.is_some() {
+        let text = "clientAuthentication of a client with a chosen id cannot be changed to another kind of credential: change spec.clientId with it, or change it back";
+        return Step::Done(vec![
+            Say::yes("Ready", "Published", "the Secret has the credential of before"),
+            Say::no("UpToDate", "CannotChangeInPlace", text),
+        ]);
+    }
+    replace_client(o, target, client)
 }
 
 /// A client of given identity that cannot be managed any more: out of reach, or gone. Either way another one takes its

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{access_denied, moving::replace_client, publishing::publish, rotating::room, said_not_ready};
 use crate::{
-    api::conditions::Say,
+    api::{CredentialKind, conditions::Say},
     key_manager::{Overlap, Room},
     plan::{
         hints::Hints,
@@ -86,8 +86,11 @@ pub(super) fn before_discarding(o: &Observed, published: Option<&Published>) -> 
 
 /// A secret in hand: use it once, then publish it.
 pub(super) fn use_credential(o: &Observed, target: &Target, credential: &InHand, now: Timestamp) -> Step {
-    let Some(verified) = credential.verified else {
-        return Step::Verify;
+    // A public client has nothing that could be tried.
+    let verified = match (credential.verified, o.kind()) {
+        (Some(verified), _) => verified,
+        (None, CredentialKind::Nothing) => false,
+        (None, _) => return Step::Verify,
     };
     if let Some(step) = tokens::before_publication(o, target, &credential.client_id, &credential.secret, now) {
         return step;
@@ -105,6 +108,7 @@ pub(super) fn use_credential(o: &Observed, target: &Target, credential: &InHand,
         version: before.version.max(said) + 1,
         issued_at: Some(whole_second(now)),
         client_id: credential.client_id.clone(),
+        kind: o.kind(),
         replacements: o.replacements(),
         previous_valid_until: overlap.filter(|_| credential.previous_works || o.state.old.is_some()),
         secret_ends: credential.secret_ends.map(whole_second),

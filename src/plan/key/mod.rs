@@ -24,9 +24,12 @@ use super::{
     step::Step,
     tokens,
 };
-use crate::api::{
-    FINALIZER,
-    conditions::{self, Say},
+use crate::{
+    api::{
+        FINALIZER,
+        conditions::{self, Say},
+    },
+    key_manager::PkceMethods,
 };
 
 /// The next step for a key.
@@ -175,6 +178,18 @@ fn refusal(o: &Observed, target: &Target) -> Option<Step> {
         );
         return Some(not_ready("UnsupportedGrantType", text));
     }
+    let authentication = spec.client_authentication.unwrap_or_default();
+    if !capabilities.authentication.contains(&authentication) {
+        let can: Vec<_> = capabilities.authentication.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "key manager {manager} has no client authentication {authentication}: choose one of {}",
+            can.join(", ")
+        );
+        return Some(not_ready("UnsupportedClientAuthentication", text));
+    }
+    if let Some(text) = unsupported_pkce(o, target) {
+        return Some(not_ready("UnsupportedPkce", text));
+    }
     if spec.client_id.is_some() && !capabilities.chosen_identity() {
         return Some(not_ready(
             "UnsupportedClientId",
@@ -187,6 +202,24 @@ fn refusal(o: &Observed, target: &Target) -> Option<Step> {
         None
     } else {
         access_denied(o, target).map(|say| Step::Done(vec![say]))
+    }
+}
+
+/// Why the key manager cannot demand the code challenge that is asked for.
+fn unsupported_pkce(o: &Observed, target: &Target) -> Option<String> {
+    let pkce = super::observed::pkce(o.spec()).filter(|pkce| pkce.required)?;
+    let manager = &target.reference;
+    match (target.capabilities.pkce, pkce.allow_plain) {
+        (PkceMethods::S256 | PkceMethods::One, false) => None,
+        (PkceMethods::Nothing, _) => Some(format!(
+            "key manager {manager} cannot demand PKCE of a client: set spec.pkce.required to false, and have the app use it all the same"
+        )),
+        (PkceMethods::S256, true) => Some(format!(
+            "key manager {manager} knows only the method S256: set spec.pkce.allowPlain to false"
+        )),
+        (PkceMethods::One, true) => Some(format!(
+            "key manager {manager} can demand one method of PKCE and not either of two: set spec.pkce.allowPlain to false (only S256), or spec.pkce.required to false (both, and none)"
+        )),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     said_not_ready,
 };
 use crate::{
-    api::{RotationStrategy, conditions::Say},
+    api::{CredentialKind, RotationStrategy, conditions::Say},
     key_manager::{Client, Overlap, Room},
     plan::{
         observed::{Observed, PlacedClient, Published, Target},
@@ -140,6 +140,9 @@ pub(super) fn rotation_unsupported(o: &Observed, target: &Target) -> Option<Say>
 fn unsupported(o: &Observed, target: &Target) -> Option<String> {
     let spec = o.spec();
     let manager = &target.reference;
+    if o.kind() == CredentialKind::Nothing {
+        return Some("a public client has no secret, so there is nothing to rotate: remove spec.rotation".to_owned());
+    }
     Some(match rotation::strategy(spec) {
         RotationStrategy::Overlap if target.capabilities.overlap == Overlap::None || o.hand.one_secret => format!(
             "{manager} keeps one secret for this client, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id) or InPlace (a short cut)"

@@ -17,6 +17,7 @@ const SECRET: &str = "a:b%c+d e/e\"&=ü";
 async fn ask(server: &Server, dialect: Dialect) -> Result<TokenAnswer, Error> {
     let scopes = ["read".to_owned(), "write".to_owned()];
     let request = TokenRequest {
+        code_for: None,
         client_id: "id:1",
         secret: &SECRET.into(),
         authentication: ClientAuthentication::ClientSecretBasic,
