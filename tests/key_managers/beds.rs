@@ -24,7 +24,7 @@ use testbed::{
 };
 use tokio::sync::Mutex;
 
-use crate::support::provider;
+use crate::support::{Cluster, provider};
 
 /// A key manager's spec and the Secrets that it names: (name, entries).
 pub(crate) struct Bed {
@@ -61,6 +61,29 @@ impl Bed {
             ],
             one_secret: realm != ROTATING,
         }
+    }
+
+    /// Puts the Secrets and the key manager, with `access` to all it has, into a cluster.
+    pub(crate) fn install(&self, cluster: &Cluster) {
+        let secret = |(name, entries): &(&str, Value)| {
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "appkeys"},
+                "stringData": entries,
+            })
+        };
+        let mut items: Vec<_> = self.secrets.iter().map(secret).collect();
+        let mut spec = self.spec.clone();
+        spec["access"] = json!([{
+            "namespaceSelector": {}, "scopes": ["orders:read", "orders:write"],
+            "resources": ["https://orders.example.com"], "grantTypes": ["ClientCredentials", "AuthorizationCode"],
+            "redirectUriPatterns": ["https://shop.example.com/*"], "clientIdPrefix": "chosen-",
+        }]);
+        spec["limits"] = json!({"requestsPerSecond": 1000});
+        items.push(json!({
+            "apiVersion": "appkeys.dev/v1alpha1", "kind": "ClusterKeyManager", "metadata": {"name": self.name},
+            "spec": spec,
+        }));
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}));
     }
 
     /// Opens the driver as the operator does, with these Secrets at an API server in memory.
