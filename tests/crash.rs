@@ -1,79 +1,44 @@
 //! Nothing is lost, whatever dies: the operator by `kill -9`, a key that comes back, a whole cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use appkeys::api::ApplicationKey;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt as _, api::ListParams};
-use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::{Value, json};
 
 use crate::{
     leaks::Issued,
-    support::{Cluster, is_ready, key, repository, team, token},
+    support::{Cluster, is_ready, key, kills::Kills, repository, team, token},
 };
 
 const RECORDS: &str = "appkeys.dev/component=resident-client";
 
-/// `KILLS=50` for more; `SEED=s` for another order of events.
 #[tokio::test]
 async fn kill_nine_at_any_moment_loses_nothing() {
-    const KEYS: usize = 200;
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (kills, seed) = (number("KILLS").unwrap_or(50), number("SEED").unwrap_or(1));
-    eprintln!("{kills} kills, seed {seed} (KILLS=… SEED=… for others)");
-    let mut rng = SmallRng::seed_from_u64(seed);
     let cluster = Cluster::start_with(&["--identity=the-only-one"]).await;
     cluster.apply(&json!({
         "apiVersion": "appkeys.dev/v1alpha1", "kind": "ClusterKeyManager", "metadata": {"name": "resident"},
         "spec": {"default": true, "resident": {}},
     }));
-    team(&cluster, "kills").await;
-    let keys = |some: &[usize], trigger: &str| {
-        let one = |n: &usize| {
-            let spec = json!({"accessTokens": [{"name": "t"}], "rotation": {"overlap": "2s", "trigger": trigger}});
-            key("kills", &format!("k-{n}"), &spec)
-        };
-        json!({"apiVersion": "v1", "kind": "List", "items": some.iter().map(one).collect::<Vec<_>>()})
+    let kills = Kills {
+        namespace: "kills",
+        keys: 200,
+        times: 50,
+        spec: json!({}),
+        flags: &["--identity=the-only-one"],
     };
-    let mut made = 0;
-    for round in 0..kills {
-        // Some keys are made and some rotate while the process dies.
-        let until = KEYS * usize::try_from(round + 1).unwrap() / usize::try_from(kills).unwrap();
-        cluster.apply(&keys(&(made..until).collect::<Vec<_>>(), "first"));
-        made = until;
-        let some: BTreeSet<_> = (0..10).map(|_| rng.random_range(0..made)).collect();
-        cluster.apply(&keys(&some.into_iter().collect::<Vec<_>>(), &format!("round {round}")));
-        // From before it leads until it has nothing more to do.
-        tokio::time::sleep(std::time::Duration::from_millis(rng.random_range(0..2500))).await;
-        cluster.kill();
-        cluster.run_with(&["--identity=the-only-one"]);
-    }
-    let api = Api::<ApplicationKey>::namespaced(cluster.client().await, "kills");
-    cluster
-        .until("200 keys to be ready", async || {
-            let all = api.list(&ListParams::default()).await.unwrap();
-            let drained = |key: &ApplicationKey| {
-                let credential = key.status.as_ref().and_then(|status| status.credential.as_ref());
-                credential.is_some_and(|credential| credential.previous_valid_until.is_none())
-            };
-            all.items.len() == KEYS && all.iter().all(|key| is_ready(key) && drained(key))
-        })
-        .await;
-    let mut clients = BTreeSet::new();
-    for n in 0..KEYS {
-        let entries = cluster.secret("kills", &format!("k-{n}")).await;
-        let (status, answer) = token(&entries, &[]).await;
-        assert_eq!(status, 200, "k-{n}: {answer}");
-        clients.insert(entries["client-id"].clone());
-    }
-    assert_eq!(clients.len(), KEYS);
+    kills.run(&cluster).await;
     let records = Api::<Secret>::namespaced(cluster.client().await, "appkeys");
     let records = records
         .list_metadata(&ListParams::default().labels(RECORDS))
         .await
         .unwrap();
-    assert_eq!(records.items.len(), KEYS, "one client for each key and none beside");
+    assert_eq!(
+        records.items.len(),
+        kills.keys,
+        "one client for each key and none beside"
+    );
 }
 
 #[tokio::test]

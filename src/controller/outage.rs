@@ -22,6 +22,9 @@ pub fn waits(ctx: &Context, key: &Name, failed: bool) -> bool {
     };
     let mut waits = false;
     for ((kind, name), gate) in gates {
+        if gate.newly_closed() {
+            ctx.add(Item::KeyManager(kind, name.clone()), Cause::Change);
+        }
         for released in gate.released() {
             let after = identity::share(&["released", &released.namespace, &released.name], SPREAD);
             ctx.add_after(Item::Key(released), after);

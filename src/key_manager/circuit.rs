@@ -48,6 +48,11 @@ fn pause(category: Category, pauses: u32) -> Option<Duration> {
 }
 
 impl Circuit {
+    /// What the last call said, where it is open.
+    pub fn error(&self) -> Option<&Error> {
+        self.open.as_ref().map(|open| &open.error)
+    }
+
     /// Whether a call may be made now; the one that is let through an open circuit is the probe.
     ///
     /// # Errors

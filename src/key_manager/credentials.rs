@@ -13,6 +13,9 @@ use super::{
 /// Entries: the id of the operator's own client, and its secret.
 pub(super) const CREDENTIAL: [&str; 2] = ["client-id", "client-secret"];
 
+/// Entry: what registrations need (RFC 7591 section 3).
+pub(super) const INITIAL_ACCESS_TOKEN: &str = "token";
+
 /// A Secret that a platform team or a tenant gives.
 #[derive(Clone)]
 pub(super) struct GivenSecret {

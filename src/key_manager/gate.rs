@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     num::NonZeroU32,
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,8 @@ pub struct Gate {
     waiting: Mutex<BTreeSet<Name>>,
     /// The key that probed last.
     probed: Mutex<Option<Name>>,
+    /// Whether somebody was told that there is no way.
+    told: AtomicBool,
     clock: Clock,
     leadership: Leadership,
     metrics: Arc<Metrics>,
@@ -70,6 +75,7 @@ impl Gate {
             circuit: Mutex::default(),
             waiting: Mutex::default(),
             probed: Mutex::default(),
+            told: AtomicBool::default(),
             clock,
             leadership,
             metrics,
@@ -105,6 +111,17 @@ impl Gate {
             return vec![];
         }
         std::mem::take(&mut *self.waiting()).into_iter().collect()
+    }
+
+    /// Whether there is no way any more, since the last time that somebody asked: the key manager itself is to be looked at.
+    /// One that only asks for fewer calls is not.
+    pub fn newly_closed(&self) -> bool {
+        let down = self
+            .circuit()
+            .error()
+            .is_some_and(|error| error.category != Category::Throttled);
+        let told = self.told.swap(down, Ordering::SeqCst);
+        down && !told
     }
 
     /// How long until the next probe; `None` while the key manager answers.

@@ -1,6 +1,10 @@
 //! Opens every kind of key manager: the one place that knows them all.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -8,8 +12,8 @@ use kube::Client;
 use secrecy::ExposeSecret as _;
 
 use super::{
-    Drivers, Error, KeyManager, Opened, Server, Wanted,
-    credentials::{CREDENTIAL, GivenSecret},
+    Category, Drivers, Error, Opened, Server, Wanted,
+    credentials::{CREDENTIAL, Entry, GivenSecret, INITIAL_ACCESS_TOKEN},
     keycloak,
     remote::{HttpClient, Way},
     resident::ResidentKeyManagers,
@@ -17,11 +21,14 @@ use super::{
 use crate::{
     api::{KeyManagerKind, conditions::Say},
     clock::Clock,
+    controller::queue::Name,
     entropy::Entropy,
 };
 
 /// After so long a key manager elsewhere is looked at again: its capabilities may have changed.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+/// After so long a credential that was refused is tried again although nobody changed it here.
+const REJECTED: SignedDuration = SignedDuration::from_mins(5);
 
 /// What opens key managers.
 #[derive(Debug)]
@@ -44,6 +51,8 @@ pub struct RemoteKeyManagers {
     pub entropy: Entropy,
     /// Plain HTTP and this machine's own addresses are allowed, for development.
     pub local_allowed: bool,
+    /// Credentials that were refused.
+    pub rejected: Mutex<BTreeMap<(KeyManagerKind, Name), Rejected>>,
     /// Addresses that no tenant's key manager can have: the API server's and the operator's.
     pub own_addresses: Vec<IpAddr>,
 }
@@ -53,6 +62,34 @@ impl std::fmt::Debug for RemoteKeyManagers {
         f.debug_struct("RemoteKeyManagers")
             .field("local_allowed", &self.local_allowed)
             .finish_non_exhaustive()
+    }
+}
+
+/// A credential that was refused.
+#[derive(Clone, Debug)]
+pub struct Rejected {
+    /// The server, as the spec says it.
+    tried: String,
+    /// The credential's version.
+    stamp: String,
+    /// When it may be tried again.
+    until: Timestamp,
+    /// What was said.
+    error: Error,
+}
+
+/// What a spec names: the CA and the operator's credential.
+struct Given {
+    ca: Option<Entry>,
+    secret: Option<Arc<GivenSecret>>,
+    /// The version of the Secret with the credential.
+    version: String,
+}
+
+impl Given {
+    fn stamp(&self) -> String {
+        let ca = self.ca.as_ref().map(|entry| entry.version.as_str());
+        format!("{}/{}", ca.unwrap_or_default(), self.version)
     }
 }
 
@@ -75,37 +112,89 @@ impl Drivers for KeyManagers {
 }
 
 impl RemoteKeyManagers {
+    /// Opens one. A credential that was refused is not tried again for a while unless something changes: each try counts
+    /// against an account.
     async fn open(&self, wanted: Wanted<'_>) -> Result<Opened, Error> {
+        let place = (wanted.kind, wanted.name.clone());
+        let tried = format!("{:?}", wanted.server);
+        let given = self.given(&wanted).await?;
+        let stamp = given.stamp();
+        let now = self.clock.now();
+        let before = self
+            .rejected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&place)
+            .cloned();
+        if let Some(before) = before
+            && before.tried == tried
+            && before.stamp == stamp
+            && now < before.until
+        {
+            return Err(before.error);
+        }
+        let opened = self.open_with(&wanted, given).await;
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        match &opened {
+            Err(error) if error.category == Category::CredentialsRejected => {
+                let until = now.checked_add(REJECTED).unwrap_or(now);
+                let error = error.clone();
+                rejected.insert(
+                    place,
+                    Rejected {
+                        tried,
+                        stamp,
+                        until,
+                        error,
+                    },
+                );
+            }
+            _ => drop(rejected.remove(&place)),
+        }
+        opened
+    }
+
+    /// Reads what its spec names.
+    async fn given(&self, wanted: &Wanted<'_>) -> Result<Given, Error> {
         let ca = match wanted.ca_bundle {
             Some(name) => {
-                let [entry] = self.secret(&wanted, name).read(["ca.crt"]).await?;
+                let [entry] = self.secret(wanted, name).read(["ca.crt"]).await?;
                 Some(entry)
             }
             None => None,
         };
-        let pem = ca.as_ref().map(|entry| entry.value.expose_secret().to_owned());
+        let (name, entry) = match wanted.server {
+            Server::Keycloak(spec) => (Some(&spec.credentials_secret_ref.name), CREDENTIAL[1]),
+            Server::Oidc(spec) => (
+                spec.initial_access_token_secret_ref.as_ref().map(|secret| &secret.name),
+                INITIAL_ACCESS_TOKEN,
+            ),
+            Server::Resident(_) | Server::Unknown => (None, ""),
+        };
+        let secret = name.map(|name| Arc::new(self.secret(wanted, name)));
+        let version = match &secret {
+            Some(secret) => secret.read([entry]).await?.map(|entry| entry.version).concat(),
+            None => String::new(),
+        };
+        Ok(Given { ca, secret, version })
+    }
+
+    async fn open_with(&self, wanted: &Wanted<'_>, given: Given) -> Result<Opened, Error> {
+        let stamp = given.stamp();
+        let pem = given.ca.map(|entry| entry.value.expose_secret().to_owned());
         let way = Way {
             ca: pem.clone(),
             tenant: wanted.kind == KeyManagerKind::KeyManager,
             local_allowed: self.local_allowed,
             own_addresses: self.own_addresses.clone(),
         };
-        let http = HttpClient::new(&way, self.clock.clone())
-            .map_err(|error| Error::new(super::Category::InvalidRequest, error))?;
-        let mut stamp = ca.map(|entry| entry.version).unwrap_or_default();
-        let driver: Arc<dyn KeyManager> = match wanted.server {
-            Server::Keycloak(spec) => {
-                let source = Arc::new(self.secret(&wanted, &spec.credentials_secret_ref.name));
-                let [_, credential] = source.read(CREDENTIAL).await?;
-                stamp = format!("{stamp}/{}", credential.version);
-                keycloak::open(spec, http, pem, source, &self.clock, &self.entropy).await?
+        let invalid = |text: String| Error::new(Category::InvalidRequest, text);
+        let http = HttpClient::new(&way, self.clock.clone()).map_err(invalid)?;
+        let driver = match (wanted.server, given.secret) {
+            (Server::Keycloak(spec), Some(secret)) => {
+                keycloak::open(spec, http, pem, secret, &self.clock, &self.entropy).await?
             }
-            Server::Oidc(_) | Server::Resident(_) | Server::Unknown => {
-                return Err(Error::new(
-                    super::Category::InvalidRequest,
-                    "no kind of key manager is given",
-                ));
-            }
+            _ => return Err(invalid("no kind of key manager is given".to_owned())),
         };
         Ok(Opened {
             driver,

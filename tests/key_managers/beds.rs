@@ -128,6 +128,7 @@ impl Bed {
                 clock,
                 entropy: entropy.clone(),
                 local_allowed: true,
+                rejected: std::sync::Mutex::default(),
                 own_addresses: vec![],
             },
         };

@@ -1,5 +1,7 @@
 //! What several tests need: a cluster, the operator as a process, a workload.
 
+pub(crate) mod kills;
+
 use std::{
     collections::BTreeMap,
     path::Path,
