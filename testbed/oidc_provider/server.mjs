@@ -61,6 +61,7 @@ const scope = options.scopes.join(' ');
 const provider = new Provider(options.issuer, {
   adapter: Store,
   jwks: { keys: state.keys },
+  clockTolerance: 0,
   cookies: { keys: [secret()] },
   scopes: options.scopes,
   clientDefaults: { grant_types: ['client_credentials'], response_types: [], redirect_uris: [] },

@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use testbed::{
     binaries,
     control_plane::ControlPlane,
-    key_managers::keycloak::{self, Keycloak},
+    key_managers::{
+        canaille,
+        keycloak::{self, Keycloak},
+        oidc_provider,
+    },
 };
 
 const HELP: &str = "testbed: servers to try Appkeys with
@@ -60,7 +64,9 @@ async fn up() -> anyhow::Result<()> {
 
 async fn key_managers() -> anyhow::Result<()> {
     println!("{}", keycloak::installed().await?.distribution.display());
-    println!("{}", testbed::key_managers::oidc_provider::installed()?.display());
+    for installed in [oidc_provider::installed, canaille::installed] {
+        println!("{}", tokio::task::spawn_blocking(installed).await??.display());
+    }
     Ok(())
 }
 

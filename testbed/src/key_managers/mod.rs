@@ -2,6 +2,7 @@
 //!
 //! What they need is downloaded from the public package registries once, into the cache folder.
 
+pub mod canaille;
 mod certificate;
 mod http;
 mod install;

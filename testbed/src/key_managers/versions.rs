@@ -18,6 +18,9 @@ pub const KEYCLOAK: &str = "26.7.3";
 /// The SHA-256 of its distribution (tar.gz).
 pub const KEYCLOAK_SHA256: &str = "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47";
 
+/// What pip installs for Canaille: the package and all that it needs.
+pub(super) const PIP: &str = include_str!("../../canaille/requirements.txt");
+
 /// The version of oidc-provider.
 ///
 /// # Errors
@@ -27,4 +30,13 @@ pub fn oidc_provider() -> anyhow::Result<String> {
     let package: Value = serde_json::from_str(package).context("read oidc-provider's package.json")?;
     let version = package["dependencies"]["oidc-provider"].as_str();
     Ok(version.context("package.json names no oidc-provider")?.to_owned())
+}
+
+/// The version of Canaille.
+///
+/// # Errors
+/// `testbed/canaille/requirements.txt` does not name it.
+pub fn canaille() -> anyhow::Result<&'static str> {
+    let version = PIP.lines().find_map(|line| line.strip_prefix("Canaille=="));
+    version.context("requirements.txt names no Canaille")
 }

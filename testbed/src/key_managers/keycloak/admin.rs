@@ -21,9 +21,9 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(super) fn new(url: String) -> anyhow::Result<Self> {
+    pub(super) fn new(url: String, ca: &str) -> anyhow::Result<Self> {
         Ok(Self {
-            client: http::client(None)?,
+            client: http::client(Some(ca))?,
             url,
         })
     }

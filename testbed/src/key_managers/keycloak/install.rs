@@ -117,7 +117,7 @@ async fn make(installed: &Installed) -> anyhow::Result<()> {
         "-Xlog:cds=off",
     ])?;
     place.ready(&mut server).await?;
-    let rights = Admin::new(place.http_url())?;
+    let rights = Admin::new(place.https_url(), &place.ca)?;
     for realm in realms::all() {
         rights.done(Method::POST, "", Some(&realm)).await?;
         let name = realm["realm"].as_str().context("a realm without a name")?;
@@ -146,6 +146,9 @@ pub(super) fn java() -> PathBuf {
 /// What Java says its version is.
 fn java_version() -> anyhow::Result<String> {
     let said = run(Command::new(java()).arg("-version"), JAVA_MEND)?;
+    // Not the lines that name a person's own options.
+    let own = |line: &&str| !line.contains("Picked up");
+    let said = said.lines().filter(own).collect::<Vec<_>>().join("\n");
     let number = said.split('"').nth(1).unwrap_or_default();
     let major = number.split(['.', '-', '+']).next().and_then(|text| text.parse().ok());
     let enough = major.is_some_and(|major: u32| major >= JAVA);

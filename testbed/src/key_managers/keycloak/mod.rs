@@ -83,16 +83,16 @@ impl Keycloak {
         place.fill()?;
         let mut server = place.launch(&[])?;
         place.ready(&mut server).await?;
-        let admin = Admin::new(place.http_url())?;
+        let admin = Admin::new(place.https_url(), &place.ca)?;
         Ok(Self { server, place, admin })
     }
 
     /// Where it serves HTTPS, with a certificate of `ca`.
     pub fn https_url(&self) -> String {
-        format!("https://localhost:{}", self.place.https)
+        self.place.https_url()
     }
 
-    /// Where it serves plain HTTP.
+    /// Where it serves plain HTTP. It is another issuer there: a token of one is nothing to the other.
     pub fn http_url(&self) -> String {
         self.place.http_url()
     }
@@ -205,6 +205,10 @@ impl Place {
             options,
             folder,
         })
+    }
+
+    fn https_url(&self) -> String {
+        format!("https://localhost:{}", self.https)
     }
 
     fn http_url(&self) -> String {
