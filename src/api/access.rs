@@ -52,6 +52,10 @@ pub struct AccessRule {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub redirect_uri_patterns: Vec<String>,
 
+    /// Whether clients that are there already may be taken over, once their secret has proved whose they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
+
     /// Beginning that a chosen client id must have. Absent: no client id may be chosen; the operator derives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Duration, GrantType,
-    key_manager::KeyManagerRef,
+    key_manager::{KeyManagerRef, SecretName},
     schema::{RESOURCE, SCOPE, SUBDOMAIN, bounded, without_default},
 };
 
@@ -271,6 +271,17 @@ pub struct SecretSpec {
     pub tokens: Option<TokensPlacement>,
 }
 
+/// A client that is there already, to take over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopt {
+    /// Its id.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[!-~]+$"))]
+    pub client_id: String,
+    /// A Secret of this namespace that proves that the client is yours: its entry `client-secret` (`private-key.pem` for PrivateKeyJwt) must work. For a dynamically registered client it has `registration-client-uri` and `registration-access-token` too.
+    pub secret_ref: SecretName,
+}
+
 /// Lifetimes of what the key manager issues to this client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -321,6 +332,9 @@ pub struct Lifetimes {
     validation = ("!has(self.spec.grantTypes) || !('AuthorizationCode' in self.spec.grantTypes) || has(self.spec.redirectUris) && size(self.spec.redirectUris) > 0", "the grant type AuthorizationCode needs redirectUris: say where logins return to"),
     validation = ("!has(self.spec.redirectUris) && !has(self.spec.pkce) || has(self.spec.grantTypes) && 'AuthorizationCode' in self.spec.grantTypes", "redirectUris and pkce are for logins: add AuthorizationCode to grantTypes, or remove them"),
     validation = ("!has(self.spec.clientAuthentication) || self.spec.clientAuthentication != 'None' || has(self.spec.grantTypes) && !('ClientCredentials' in self.spec.grantTypes)", "a public client (clientAuthentication None) cannot use the grant type ClientCredentials: give grantTypes without it"),
+    validation = ("!has(self.spec.adopt) || !has(self.spec.clientId)", "adopt says the client id: remove clientId"),
+    validation = ("!has(self.spec.adopt) || !has(self.spec.clientAuthentication) || self.spec.clientAuthentication != 'None'", "a public client has nothing that proves whose it is: it cannot be adopted"),
+    validation = ("has(self.spec.adopt) == has(oldSelf.spec.adopt) && (!has(self.spec.adopt) || self.spec.adopt.clientId == oldSelf.spec.adopt.clientId)", "adopt cannot be changed: make a new key"),
     validation = ("!has(self.spec.secret) || !has(self.spec.secret.type) || self.spec.secret.type != 'kubernetes.io/basic-auth' || !has(self.spec.clientAuthentication) || self.spec.clientAuthentication in ['ClientSecretBasic', 'ClientSecretPost']", "a Secret of type kubernetes.io/basic-auth needs a client secret: choose ClientSecretBasic or ClientSecretPost"),
     validation = ("!has(self.spec.accessTokens) || size(self.spec.accessTokens) == 0 || size(self.metadata.name) <= 246 || has(self.spec.secret) && (has(self.spec.secret.name) || has(self.spec.secret.tokens) && self.spec.secret.tokens == 'SameSecret')", "the Secret of the access tokens is named after this key with -tokens, which is too long: give it a shorter secret.name, or set secret.tokens to SameSecret")
 )]
@@ -386,7 +400,11 @@ pub struct ApplicationKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
 
-    /// What happens to the client when this key is deleted: Delete (default) or Retain.
+    /// Take over a client that is there already, where an access rule allows it, once the Secret named here has proved that it is yours. Its properties become those of this key. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Adopt>,
+
+    /// What happens to the client when this key is deleted: Delete or Retain. Absent: Delete; Retain for an adopted client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 

@@ -86,7 +86,7 @@ pub enum SigningAlgorithm {
 }
 
 /// Names a Secret: in the operator's namespace for a ClusterKeyManager, in its own for a KeyManager.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 pub struct SecretName {
     /// Its name.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]

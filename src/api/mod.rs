@@ -18,9 +18,9 @@ mod schema;
 pub use access::{AccessRule, GrantType};
 pub use application::{Application, ApplicationSpec, ApplicationStatus};
 pub use application_key::{
-    AccessTokenSpec, ApplicationKey, ApplicationKeySpec, ApplicationKeyStatus, ClientAuthentication, CredentialKind,
-    DeletionPolicy, Environment, Pkce, RotationSpec, RotationStrategy, SecretPreset, SecretSpec, SecretType,
-    TokensPlacement,
+    AccessTokenSpec, Adopt, ApplicationKey, ApplicationKeySpec, ApplicationKeyStatus, ClientAuthentication,
+    CredentialKind, DeletionPolicy, Environment, Pkce, RotationSpec, RotationStrategy, SecretPreset, SecretSpec,
+    SecretType, TokensPlacement,
 };
 pub use duration::Duration;
 pub use key_manager::{

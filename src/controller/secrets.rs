@@ -186,6 +186,15 @@ pub async fn write(
     }
 }
 
+/// The entries of a Secret that a team gives; `None` where there is none.
+pub async fn entries(client: &Client, namespace: &str, name: &str) -> kube::Result<Option<Entries>> {
+    let secret = Api::<Secret>::namespaced(client.clone(), namespace)
+        .get_opt(name)
+        .await?;
+    let data = secret.map(|secret| secret.data.unwrap_or_default());
+    Ok(data.map(|data| Entries(data.into_iter().map(|(name, value)| (name, value.0)).collect())))
+}
+
 /// Deletes a Secret as it was read. True where it is gone now, false where it has changed since.
 pub async fn delete(client: &Client, namespace: &str, published: &Published) -> kube::Result<bool> {
     let params = DeleteParams {

@@ -253,6 +253,10 @@ impl KeyManager for Gated {
         self.gate.change("update", self.driver.update(client, properties)).await
     }
 
+    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        self.gate.change("adopt", self.driver.adopt(client, properties)).await
+    }
+
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
         self.gate
             .change("add_secret", self.driver.add_secret(client, new))

@@ -61,6 +61,7 @@ pub enum Overlap {
 }
 
 /// What a key manager can do. Found by the driver, never configured.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Who chooses the client id.
@@ -73,6 +74,8 @@ pub struct Capabilities {
     pub read_secret: bool,
     /// How long an old secret can live beside a new one.
     pub overlap: Overlap,
+    /// Whether clients that somebody else made can be taken over.
+    pub adopt: bool,
     /// Whether a client can be found by its mark or by the id of the attempt that made it.
     pub find: bool,
     /// Grant types that it serves.
@@ -150,6 +153,7 @@ impl Capabilities {
             ("SecretOverlap", self.overlap != Overlap::None),
             ("ReadSecret", self.read_secret),
             ("FindClient", self.find),
+            ("AdoptClient", self.adopt),
             ("AccessTokenLifetime", self.access_token_lifetime),
             (
                 "PrivateKeyJwt",
@@ -416,6 +420,12 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
 
     /// Gives a client these properties.
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error>;
+
+    /// Takes over a client that has nobody's mark: gives it ours and these properties. Its secret has proved whose it is.
+    ///
+    /// # Errors
+    /// [`Category::ClientConflict`] where it has another mark, or is the operator's own.
+    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error>;
 
     /// Gives a client a new secret; the published one goes on working unless `room` says otherwise.
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error>;

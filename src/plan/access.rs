@@ -19,6 +19,7 @@ pub struct Grants {
     grant_types: Vec<GrantType>,
     redirect_uri_patterns: Vec<String>,
     client_id_prefixes: Vec<String>,
+    adopt: bool,
 }
 
 impl Grants {
@@ -55,6 +56,7 @@ impl Grants {
             grants
                 .redirect_uri_patterns
                 .extend(rule.redirect_uri_patterns.iter().cloned());
+            grants.adopt |= rule.adopt;
             grants.client_id_prefixes.extend(rule.client_id_prefix.iter().cloned());
         }
         grants
@@ -119,6 +121,12 @@ impl Grants {
                 .iter()
                 .filter(|id| !self.client_id(id))
                 .map(|id| format!("client id {id}")),
+        );
+        refused.extend(
+            spec.adopt
+                .iter()
+                .filter(|_| !self.all && !self.adopt)
+                .map(|adopt| format!("adoption of client {}", adopt.client_id)),
         );
         refused
     }

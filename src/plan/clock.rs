@@ -45,6 +45,7 @@ fn new(spec: &serde_json::Value) -> Observed {
                 secret_at_rotation: Some(Choice::Ours),
                 read_secret: false,
                 overlap: Overlap::ServerEnds,
+                adopt: false,
                 find: false,
                 grant_types: vec![GrantType::ClientCredentials],
                 access_token_lifetime: true,

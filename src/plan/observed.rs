@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{ApplicationKey, ApplicationKeySpec, CredentialKind, GrantType, KeyManagerRef, Pkce, conditions::Say},
-    key_manager::{Capabilities, Client, Endpoints, Mark, Properties, Token},
+    key_manager::{Capabilities, Client, Endpoints, Management, Mark, Properties, Token},
 };
 
 /// One key and everything that a decision about it needs.
@@ -266,6 +266,8 @@ pub struct Hand {
     pub refused: bool,
     /// The published secret, which somebody else may have written, works.
     pub checked: bool,
+    /// Whether the client that is to be adopted is the team's.
+    pub proof: Option<Proof>,
     /// Access tokens that are not published.
     pub tokens: BTreeMap<String, Token>,
     /// Access tokens that were refused, with the key manager's word.
@@ -278,6 +280,20 @@ pub struct Hand {
     pub overdue: bool,
     /// Why cleaning up after a deleted key does not go on now.
     pub uncleaned: Option<String>,
+}
+
+/// Whether a client that is to be adopted is the team's.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// Its secret works.
+    Good {
+        /// The secret.
+        secret: SecretString,
+        /// What manages it, where it was registered dynamically.
+        management: Option<Management>,
+    },
+    /// It does not, or it is missing.
+    Refused(String),
 }
 
 /// How sure it is that a client is gone: both its management and its secret were refused.
@@ -360,15 +376,19 @@ impl Observed {
 
     /// The client of chosen identity at `target` after so many replacements.
     pub fn chosen_client(&self, target: &Target, replacements: u32) -> Option<Client> {
-        target
-            .capabilities
-            .chosen_identity()
-            .then(|| self.derived_client(&target.reference, replacements))
+        let fixed = target.capabilities.chosen_identity() || self.spec().adopt.is_some();
+        fixed.then(|| self.derived_client(&target.reference, replacements))
+    }
+
+    /// Whether the client's id is the spec's, so that no other client can take its place.
+    pub const fn fixed_id(&self) -> bool {
+        self.key.spec.client_id.is_some() || self.key.spec.adopt.is_some()
     }
 
     /// The client that the key has at `key_manager` after so many replacements, where the id is our choice.
     pub fn derived_client(&self, key_manager: &KeyManagerRef, replacements: u32) -> Client {
-        let chosen = self.spec().client_id.clone();
+        let adopted = self.spec().adopt.as_ref().map(|adopt| adopt.client_id.clone());
+        let chosen = adopted.or_else(|| self.spec().client_id.clone());
         self.client(chosen.unwrap_or_else(|| identity::client_id(&self.mark(), key_manager, replacements)))
     }
 

@@ -24,7 +24,7 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
     if matches!(o.secret, SecretView::ForeignCluster(_)) {
         return Step::RemoveFinalizer;
     }
-    if o.spec().deletion_policy == Some(DeletionPolicy::Retain) {
+    if policy(o) == DeletionPolicy::Retain {
         return retain(o, now);
     }
     if let Some(step) = clients_go(o) {
@@ -46,6 +46,16 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
         return Step::write_state(left);
     }
     Step::RemoveFinalizer
+}
+
+/// An adopted client was there before the key, and stays unless somebody says otherwise.
+fn policy(o: &Observed) -> DeletionPolicy {
+    let default = if o.spec().adopt.is_some() {
+        DeletionPolicy::Retain
+    } else {
+        DeletionPolicy::Delete
+    };
+    o.spec().deletion_policy.unwrap_or(default)
 }
 
 /// Deletes every client, or notes those that could not be deleted for too long.

@@ -8,7 +8,7 @@ use super::{
     secret::Rendered,
 };
 use crate::{
-    api::{AccessTokenSpec, conditions::Say},
+    api::{AccessTokenSpec, Adopt, conditions::Say},
     key_manager::{Client, Properties, Room},
 };
 
@@ -59,6 +59,17 @@ pub enum Step {
     },
     /// Read the secret of a client.
     ReadSecret(Client),
+    /// Use what the team says is the secret of the client that is to be adopted.
+    Prove(Adopt),
+    /// Put our mark on a client that is proved to be the team's, and give it its properties.
+    Adopt {
+        /// Which.
+        client: Client,
+        /// What it is given.
+        properties: Properties,
+        /// Its secret.
+        secret: SecretString,
+    },
     /// Use the secret in hand once.
     Verify,
     /// Use the published secret once: somebody else may have written it.
@@ -136,6 +147,8 @@ impl Step {
             Self::Update { .. } => "Update",
             Self::AddSecret { .. } => "AddSecret",
             Self::ReadSecret(_) => "ReadSecret",
+            Self::Prove(_) => "Prove",
+            Self::Adopt { .. } => "Adopt",
             Self::Verify => "Verify",
             Self::Check { .. } => "Check",
             Self::NoteGone => "NoteGone",

@@ -50,7 +50,28 @@ fn plain() -> Value {
     json!({"accessTokens": [{"name": "t"}], "rotation": {"overlap": "10m", "trigger": "one"}})
 }
 
-const STORIES: [Story; 8] = [
+/// A client that is there already, a Secret that proves whose it is, and a rule that lets it be taken over.
+fn adopt(bench: &Bench) {
+    bench.servers.0["first"].plant(std::iter::once("theirs".to_owned()));
+    let encoded = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
+    let proof = json!({
+        "client-secret": encoded("their-secret-of-theirs"),
+        "registration-client-uri": encoded("https://key-manager/register/theirs"),
+        "registration-access-token": encoded("registration-0"),
+    });
+    let rules = json!([{"namespaceSelector": {}, "adopt": true}]);
+    bench.api.edit(|store| {
+        store.put(&Id::secret("team", "proof"), json!({"data": proof}));
+        store.put(
+            &Id::ours("clusterkeymanagers", "", "first"),
+            json!({"spec": {"default": true, "access": rules, "resident": {"accessTokenLifetime": "12h"}}}),
+        );
+    });
+    let adopt = json!({"clientId": "theirs", "secretRef": {"name": "proof"}});
+    bench.put_key("k", &json!({"adopt": adopt, "accessTokens": [{"name": "t"}]}));
+}
+
+const STORIES: [Story; 9] = [
     Story {
         name: "new key",
         before: None,
@@ -59,6 +80,16 @@ const STORIES: [Story; 8] = [
         clients: 1,
         overlap: SignedDuration::ZERO,
         fits: |_| true,
+        idle: SOON,
+    },
+    Story {
+        name: "adoption",
+        before: None,
+        act: adopt,
+        good: |bench| ready(&bench.key("k")) && bench.key("k")["status"]["clientId"] == "theirs",
+        clients: 1,
+        overlap: SignedDuration::ZERO,
+        fits: |profile| profile != Profile::Resident,
         idle: SOON,
     },
     Story {

@@ -65,6 +65,7 @@ fn capabilities(profile: Profile) -> Capabilities {
             Profile::OneSecret | Profile::GivenIdentity => Overlap::None,
             _ => Overlap::WeEnd,
         },
+        adopt: profile != Profile::Resident,
         find: false,
         grant_types: vec![GrantType::ClientCredentials],
         access_token_lifetime: false,
@@ -208,6 +209,15 @@ impl Server {
         }
         stored.token = number;
         Ok(Changed::Done(Some(self.management(&client.id, number))))
+    }
+
+    fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        if let Some(stored) = self.clients().get_mut(&client.id)
+            && stored.mark.is_none()
+        {
+            stored.mark = Some(properties.mark.clone());
+        }
+        self.update(client, properties)
     }
 
     fn add_secret(
@@ -407,6 +417,13 @@ impl KeyManager for Driver {
         let (client, properties) = (client.clone(), properties.clone());
         let what = format!("update {}", client.id);
         self.call(&what, true, move |server| server.update(&client, &properties))
+            .await
+    }
+
+    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        let (client, properties) = (client.clone(), properties.clone());
+        let what = format!("adopt {}", client.id);
+        self.call(&what, true, move |server| server.adopt(&client, &properties))
             .await
     }
 

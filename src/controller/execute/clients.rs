@@ -7,13 +7,13 @@ use secrecy::SecretString;
 
 use super::{Failure, objects::write_state};
 use crate::{
-    api::{CredentialKind, KeyManagerRef},
-    controller::{Context, observe::Seen, report, world},
+    api::{Adopt, CredentialKind, KeyManagerRef},
+    controller::{Context, observe::Seen, report, secrets, world},
     key_manager::{
         self, Category, Changed, Client, KeyManager, Registered, TokenAnswer, TokenRequest, gate::Gated, private_key,
     },
     plan::{
-        observed::{Attempt, InHand, PlacedClient, State, StoredAnswer},
+        observed::{Attempt, InHand, PlacedClient, Proof, State, StoredAnswer},
         removal,
     },
 };
@@ -279,6 +279,73 @@ pub(super) async fn verify(ctx: &Context, seen: &mut Seen) -> Result<(), Failure
     if let Some(credential) = &mut seen.o.hand.credential {
         credential.verified = Some(true);
     }
+    Ok(())
+}
+
+/// Uses what the team says is the secret of the client that is to be adopted.
+pub(super) async fn prove(ctx: &Context, seen: &mut Seen, adopt: Adopt) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    let place = format!("Secret {} of this namespace", adopt.secret_ref.name);
+    let entry = match seen.o.kind() {
+        CredentialKind::PrivateKey => "private-key.pem",
+        CredentialKind::Secret | CredentialKind::Nothing => "client-secret",
+    };
+    let entries = secrets::entries(&ctx.client, seen.o.namespace(), &adopt.secret_ref.name).await?;
+    let Some(secret) = entries.as_ref().and_then(|entries| entries.text(entry)) else {
+        let text = format!(
+            "{place} has no entry {entry}, which proves that client {} is yours",
+            adopt.client_id
+        );
+        seen.o.hand.proof = Some(Proof::Refused(text));
+        return Ok(());
+    };
+    let secret = SecretString::from(secret.to_owned());
+    let text = |name: &str| entries.as_ref().and_then(|entries| entries.text(name));
+    let management = text("registration-client-uri").zip(text("registration-access-token"));
+    let management = management.map(|(uri, token)| key_manager::Management {
+        uri: uri.to_owned(),
+        token: token.to_owned().into(),
+    });
+    let request = TokenRequest {
+        client_id: &adopt.client_id,
+        code_for: seen.o.code_for(),
+        secret: &secret,
+        authentication: seen.o.spec().client_authentication.unwrap_or_default(),
+        scopes: &[],
+        resource: None,
+    };
+    seen.o.hand.proof = Some(match driver.token(request).await? {
+        TokenAnswer::Issued(_) | TokenAnswer::Refused(_) => Proof::Good { secret, management },
+        TokenAnswer::InvalidClient => Proof::Refused(format!(
+            "the key manager refuses {entry} of {place} as that of client {}",
+            adopt.client_id
+        )),
+    });
+    Ok(())
+}
+
+pub(super) async fn adopt(
+    ctx: &Context,
+    seen: &mut Seen,
+    client: Client,
+    properties: &key_manager::Properties,
+    secret: SecretString,
+) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    // What manages it may change with the next call: it is kept from before that.
+    keep_management(ctx, seen, client.clone(), client.management.clone()).await?;
+    let id = client.id.clone();
+    match changing(&driver, driver.adopt(&client, properties)).await? {
+        Changed::Done(management) => keep_management(ctx, seen, client, management).await?,
+        // It can be used and not changed: what manages it was not given, or was used up when an answer was lost.
+        Changed::Refused => {}
+        Changed::NotThere => return Err(not_there(&client)),
+    }
+    hold(seen, id, secret, true, None);
+    if let Some(credential) = &mut seen.o.hand.credential {
+        credential.verified = Some(true);
+    }
+    seen.o.hand.updated = true;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 pub use self::objects::write_status;
 use self::{
     clients::{
-        changing, delete_client, driver, find, find_left, fresh_credential, hold, not_there, not_working,
+        adopt, changing, delete_client, driver, find, find_left, fresh_credential, hold, not_there, not_working, prove,
         register_given, update, verify,
     },
     objects::{begin, delete_former, entomb, fence, hand_over, published, remove_finalizer, write_secret, write_state},
@@ -149,6 +149,12 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             }
             Ok(())
         }
+        Step::Prove(adopt) => prove(ctx, seen, adopt).await,
+        Step::Adopt {
+            client,
+            properties,
+            secret,
+        } => adopt(ctx, seen, client, &properties, secret).await,
         Step::Verify => verify(ctx, seen).await,
         Step::Publish {
             rendered,

@@ -23,6 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct KeycloakDriver {
     pub(super) admin: Admin,
+    /// The operator's own client, which is nobody else's.
+    pub(super) operator: String,
     pub(super) http: HttpClient,
     pub(super) capabilities: Capabilities,
     pub(super) endpoints: Endpoints,
@@ -42,6 +44,24 @@ impl KeycloakDriver {
             return Ok(Some(found));
         }
         Err(foreign(id))
+    }
+
+    /// Gives a client that is ours these properties.
+    async fn give(&self, now: Representation, properties: &Properties) -> Result<Changed, Error> {
+        self.admin.scope_ids(&properties.scopes).await?;
+        let (gone, new) = now.scope_changes(&properties.scopes);
+        // What is withdrawn goes first: a process that dies in between leaves less, not more.
+        for scope in &gone {
+            self.admin.assign(&now.id, scope, false).await?;
+        }
+        let body = representation::change(&now, properties)?;
+        if !self.admin.put(&now.id, &body).await? {
+            return Ok(Changed::NotThere);
+        }
+        for scope in &new {
+            self.admin.assign(&now.id, scope, true).await?;
+        }
+        Ok(Changed::Done(None))
     }
 
     /// Another key beside the published one: both are in the client's `jwks` until the old one is taken out.
@@ -154,23 +174,20 @@ impl KeyManager for KeycloakDriver {
     }
 
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
-        self.admin.scope_ids(&properties.scopes).await?;
-        let Some(now) = self.owned(&client.id, &[&client.mark, &properties.mark]).await? else {
+        match self.owned(&client.id, &[&client.mark, &properties.mark]).await? {
+            Some(now) => self.give(now, properties).await,
+            None => Ok(Changed::NotThere),
+        }
+    }
+
+    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        let Some(now) = self.admin.find(&client.id).await? else {
             return Ok(Changed::NotThere);
         };
-        let (gone, new) = now.scope_changes(&properties.scopes);
-        // What is withdrawn goes first: a process that dies in between leaves less, not more.
-        for scope in &gone {
-            self.admin.assign(&now.id, scope, false).await?;
+        if client.id == self.operator || now.is_others(&properties.mark) {
+            return Err(foreign(&client.id));
         }
-        let body = representation::change(&now, properties)?;
-        if !self.admin.put(&now.id, &body).await? {
-            return Ok(Changed::NotThere);
-        }
-        for scope in &new {
-            self.admin.assign(&now.id, scope, true).await?;
-        }
-        Ok(Changed::Done(None))
+        self.give(now, properties).await
     }
 
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {

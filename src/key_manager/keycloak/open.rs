@@ -40,12 +40,14 @@ pub(in crate::key_manager) async fn open(
         authentication: ClientAuthentication::ClientSecretBasic,
         dialect: Dialect::Keycloak,
     };
+    let operator = source.read().await?.client_id;
     let session = Session::new(http.clone(), login, source);
     let admin = Admin::new(http.clone(), session, server, &spec.realm);
     let info = admin.server_info().await?;
     let capabilities = capabilities(info.as_ref(), &metadata);
     Ok(Arc::new(KeycloakDriver {
         admin,
+        operator,
         rotation: capabilities.overlap != Overlap::None,
         capabilities,
         endpoints: metadata.endpoints(ca),
@@ -77,6 +79,7 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
         secret_at_rotation: Some(Choice::Ours),
         read_secret: true,
         overlap: if rotation { Overlap::ServerEnds } else { Overlap::None },
+        adopt: true,
         find: false,
         grant_types: all
             .into_iter()

@@ -28,6 +28,8 @@ const ROTATED: &str = "client.secret.rotated";
 const ROTATED_CREATED: &str = "client.secret.rotated.creation.time";
 /// Attribute: its end.
 const ROTATED_EXPIRES: &str = "client.secret.rotated.expiration.time";
+/// What the names of our audience mappers begin with.
+const AUDIENCE: &str = "appkeys-audience-";
 /// Scope with the claim `sub` and the like, which every client gets where the realm has it.
 const BASIC: &str = "basic";
 /// Attribute: what logins must prove (RFC 7636): `S256`, `plain`, or nothing.
@@ -57,6 +59,8 @@ pub(super) struct Representation {
     #[serde(default)]
     authorization_services_enabled: bool,
     #[serde(default)]
+    protocol_mappers: Vec<Value>,
+    #[serde(default)]
     optional_client_scopes: Vec<String>,
     #[serde(default)]
     attributes: BTreeMap<String, SecretString>,
@@ -66,6 +70,12 @@ impl Representation {
     /// Whether it carries this mark.
     pub(super) fn is_marked(&self, mark: &Mark) -> bool {
         self.attribute(OWNER) == Some(owner(mark).as_str())
+    }
+
+    /// Whether it carries another mark than this one.
+    pub(super) fn is_others(&self, mark: &Mark) -> bool {
+        let owner = self.attribute(OWNER).filter(|owner| !owner.is_empty());
+        owner.is_some() && !self.is_marked(mark)
     }
 
     /// Whether its current secret is this one.
@@ -179,6 +189,7 @@ pub(super) fn creation(client_id: &str, properties: &Properties, secret: &Secret
         }
         CredentialKind::Nothing => {}
     }
+    body["fullScopeAllowed"] = json!(false);
     // In a change these two are ignored (K4).
     body["defaultClientScopes"] = json!([BASIC]);
     body["optionalClientScopes"] = json!(properties.scopes);
@@ -191,6 +202,10 @@ pub(super) fn creation(client_id: &str, properties: &Properties, secret: &Secret
 /// As [`creation`].
 pub(super) fn change(now: &Representation, properties: &Properties) -> Result<Value, Error> {
     let mut body = description(&now.client_id, properties)?;
+    // The list takes the place of the one that is there: what others have put into it stays.
+    let ours = |mapper: &&Value| mapper["name"].as_str().is_some_and(|name| name.starts_with(AUDIENCE));
+    let others = now.protocol_mappers.iter().filter(|mapper| !ours(mapper)).cloned();
+    body["protocolMappers"] = others.chain(audiences(&properties.resources)).collect();
     if now.authorization_services_enabled {
         // Left out it would be switched off (K3).
         body["authorizationServicesEnabled"] = json!(true);
@@ -223,7 +238,6 @@ fn description(client_id: &str, properties: &Properties) -> Result<Value, Error>
         "standardFlowEnabled": has(GrantType::AuthorizationCode),
         "implicitFlowEnabled": false,
         "directAccessGrantsEnabled": false,
-        "fullScopeAllowed": false,
         "redirectUris": properties.redirect_uris,
         // The origins of its redirect URIs: apps in browsers ask for tokens from there.
         "webOrigins": if properties.redirect_uris.is_empty() { json!([]) } else { json!(["+"]) },
@@ -242,7 +256,7 @@ fn description(client_id: &str, properties: &Properties) -> Result<Value, Error>
 fn audiences(resources: &[String]) -> Vec<Value> {
     let mapper = |(number, resource): (usize, &String)| {
         json!({
-            "name": format!("appkeys-audience-{number}"),
+            "name": format!("{AUDIENCE}{number}"),
             "protocol": "openid-connect",
             "protocolMapper": "oidc-audience-mapper",
             "config": {

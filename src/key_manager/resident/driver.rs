@@ -43,6 +43,7 @@ impl ResidentDriver {
             secret_at_rotation: Some(Choice::Ours),
             read_secret: false,
             overlap: Overlap::ServerEnds,
+            adopt: false,
             find: false,
             grant_types: vec![GrantType::ClientCredentials],
             access_token_lifetime: true,
@@ -150,6 +151,11 @@ impl KeyManager for ResidentDriver {
             self.replace(&stored, &record).await?;
         }
         Ok(Changed::Done(None))
+    }
+
+    async fn adopt(&self, client: &Client, _properties: &Properties) -> Result<Changed, Error> {
+        // All its clients are ours.
+        Err(conflict(&client.id))
     }
 
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {

@@ -51,6 +51,13 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
         Some(_) | None if at_home && !target.capabilities.chosen_identity() && o.state.old.is_none() => {
             o.client(published.hints.client_id.clone())
         }
+        _ if o.spec().adopt.is_some() => {
+            let text = format!(
+                "an adopted client cannot move to {}: change spec.keyManagerRef back, or make a new key",
+                target.reference
+            );
+            return Some(cannot_change(text));
+        }
         _ => return Some(move_client(o, target, published, now)),
     };
     if published.hints.kind != o.kind() {
@@ -115,14 +122,18 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
 
 /// Another kind of credential is another client: workloads that hold the old one need it for the time of the overlap.
 fn change_kind(o: &Observed, target: &Target, client: Client) -> Step {
-    if o.spec().client_id.is_some() {
-        let text = "clientAuthentication of a client with a chosen id cannot be changed to another kind of credential: change spec.clientId with it, or change it back";
-        return Step::Done(vec![
-            Say::yes("Ready", "Published", "the Secret has the credential of before"),
-            Say::no("UpToDate", "CannotChangeInPlace", text),
-        ]);
+    if o.fixed_id() {
+        let text = "clientAuthentication of a client with a chosen or adopted id cannot be changed to another kind of credential: change it back, or choose another spec.clientId";
+        return cannot_change(text.to_owned());
     }
     replace_client(o, target, client)
+}
+
+fn cannot_change(text: String) -> Step {
+    Step::Done(vec![
+        Say::yes("Ready", "Published", "the Secret has the credential of before"),
+        Say::no("UpToDate", "CannotChangeInPlace", text),
+    ])
 }
 
 /// A client of given identity that cannot be managed any more: out of reach, or gone. Either way another one takes its

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{access_denied, moving::replace_client, publishing::publish, rotating::room, said_not_ready};
+use super::{access_denied, moving::replace_client, not_ready, publishing::publish, rotating::room, said_not_ready};
 use crate::{
-    api::{CredentialKind, conditions::Say},
-    key_manager::{Overlap, Room},
+    api::{Adopt, CredentialKind, conditions::Say},
+    key_manager::{Client, Overlap, Room},
     plan::{
         hints::Hints,
-        observed::{InHand, Observed, Published, Target},
+        observed::{InHand, Observed, Proof, Published, Target},
         rotation, secret,
         step::Step,
         tokens, whole_second,
@@ -22,6 +22,11 @@ pub(super) fn make(o: &Observed, target: &Target, moving: Option<&Published>, no
     }
     if !target.grants.selected || !target.grants.refused(o.spec()).is_empty() {
         return Step::Done(access_denied(o, target).into_iter().collect());
+    }
+    if let Some(adopt) = o.spec().adopt.as_ref().filter(|_| !o.hand.exists)
+        && let Some(step) = adopting(o, target, adopt)
+    {
+        return step;
     }
     let Some(client) = o.desired_client(target) else {
         return make_given(o, target);
@@ -60,6 +65,37 @@ pub(super) fn make(o: &Observed, target: &Target, moving: Option<&Published>, no
             published: None,
             room: room(o),
         },
+    }
+}
+
+/// A client that is there already: proved to be the team's, then marked, then published. None where it was adopted before and
+/// its secret is another one now: it is ours, by its mark.
+fn adopting(o: &Observed, target: &Target, adopt: &Adopt) -> Option<Step> {
+    if !target.capabilities.adopt {
+        let text = format!(
+            "key manager {} has no clients that could be adopted: remove spec.adopt",
+            target.reference
+        );
+        return Some(not_ready("UnsupportedAdoption", text));
+    }
+    let client = || {
+        o.desired_client(target)
+            .unwrap_or_else(|| o.client(adopt.client_id.clone()))
+    };
+    match &o.hand.proof {
+        None => Some(Step::Prove(adopt.clone())),
+        Some(Proof::Good { secret, management }) => Some(Step::Adopt {
+            client: Client {
+                management: management.clone().or(client().management),
+                ..client()
+            },
+            properties: o.properties(target),
+            secret: secret.clone(),
+        }),
+        Some(Proof::Refused(why)) => {
+            let said = o.key.status.as_ref().and_then(|status| status.client_id.as_ref());
+            (said != Some(&adopt.client_id)).then(|| not_ready("AdoptionRefused", why.clone()))
+        }
     }
 }
 

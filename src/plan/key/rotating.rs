@@ -66,7 +66,7 @@ fn must_rotate(published: &Published, now: Timestamp) -> bool {
 
 /// How a secret that must be replaced is, where it cannot be as the spec asks.
 fn instead(o: &Observed, target: &Target) -> Option<RotationStrategy> {
-    if o.spec().client_id.is_none() {
+    if !o.fixed_id() {
         return Some(RotationStrategy::ReplaceClient);
     }
     let changes = target.capabilities.secret_at_rotation.is_some();
@@ -150,8 +150,8 @@ fn unsupported(o: &Observed, target: &Target) -> Option<String> {
         RotationStrategy::InPlace if target.capabilities.secret_at_rotation.is_none() => {
             format!("{manager} cannot change a client's secret, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id)")
         }
-        RotationStrategy::ReplaceClient if spec.client_id.is_some() => {
-            "a client with a chosen id cannot be replaced, so nothing rotates: remove spec.clientId or choose another rotation.strategy".to_owned()
+        RotationStrategy::ReplaceClient if o.fixed_id() => {
+            "a client with a chosen or adopted id cannot be replaced, so nothing rotates: remove spec.clientId or choose another rotation.strategy".to_owned()
         }
         _ => return None,
     })
