@@ -35,16 +35,14 @@ pub(super) async fn ready(
         if !server.is_running() {
             bail!("{name} ended: {}", server.last_lines());
         }
-        let answer = client.get(url).timeout(Duration::from_secs(5)).send().await;
-        if answer.is_ok_and(|answer| answer.status().is_success()) {
-            return Ok(());
-        }
+        let said = match client.get(url).timeout(Duration::from_secs(5)).send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) => answer.status().to_string(),
+            Err(error) => format!("{:#}", anyhow::Error::new(error)),
+        };
         if start.elapsed() > limit {
-            bail!(
-                "{name} is not ready after {} s: {}",
-                limit.as_secs(),
-                server.last_lines()
-            );
+            let (seconds, lines) = (limit.as_secs(), server.last_lines());
+            bail!("{name} is not ready after {seconds} s ({url}: {said}): {lines}");
         }
         sleep(STEP).await;
     }

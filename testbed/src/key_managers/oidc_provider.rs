@@ -112,7 +112,7 @@ impl OidcProvider {
         let ca = certificate::make(folder.path())?;
         let [port] = steady_ports()?;
         let issuer = if options.https {
-            format!("https://localhost:{port}")
+            format!("https://127.0.0.1:{port}")
         } else {
             format!("http://127.0.0.1:{port}")
         };

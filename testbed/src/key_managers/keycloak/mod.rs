@@ -208,7 +208,7 @@ impl Place {
     }
 
     fn https_url(&self) -> String {
-        format!("https://localhost:{}", self.https)
+        format!("https://127.0.0.1:{}", self.https)
     }
 
     fn http_url(&self) -> String {
