@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use appkeys::{clock::Clock, entropy::Entropy, key_manager::remote::proof::AssertionKey};
 use reqwest::{Method, RequestBuilder, header};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use testbed::foreign_client;
 
@@ -15,6 +17,7 @@ async fn a_client_that_nobody_here_wrote_gets_and_validates_tokens_over_discover
     for (name, authentication, method) in [
         ("basic", "ClientSecretBasic", "client_secret_basic"),
         ("post", "ClientSecretPost", "client_secret_post"),
+        ("key", "PrivateKeyJwt", "private_key_jwt"),
     ] {
         cluster.apply(&key("foreign", name, &json!({"clientAuthentication": authentication})));
         let client_id = cluster.ready("foreign", name).await.status.unwrap().client_id;
@@ -26,6 +29,37 @@ async fn a_client_that_nobody_here_wrote_gets_and_validates_tokens_over_discover
             (&claims["application"], &claims["namespace"]),
             (&json!("shop"), &json!("foreign"))
         );
+    }
+}
+
+#[tokio::test]
+async fn a_client_with_a_private_key_rotates_it_and_the_first_works_through_the_overlap() {
+    let cluster = Cluster::shared().await;
+    team(&cluster, "assertions").await;
+    let spec = json!({"clientAuthentication": "PrivateKeyJwt", "rotation": {"overlap": "1h"}});
+    cluster.apply(&key("assertions", "k", &spec));
+    cluster.ready("assertions", "k").await;
+    let first = cluster.secret("assertions", "k").await;
+    assert!(!first.contains_key("client-secret"), "{:?}", first.keys());
+    let at = Server::of(&first);
+    let proof = assertion(&first);
+    assert_eq!(at.token_by(&proof).await.0, 200);
+    let (status, replay) = at.token_by(&proof).await;
+    assert_eq!((status, &replay["error"]), (401, &json!("invalid_client")));
+    assert!(!cluster.operator_output().contains(&proof));
+
+    cluster.kubectl(&["-n", "assertions", "annotate", "akey", "k", "appkeys.dev/rotate=now"]);
+    let rotated = |key: &appkeys::api::ApplicationKey| {
+        let credential = key.status.as_ref().and_then(|status| status.credential.as_ref());
+        credential.is_some_and(|credential| credential.version == 2)
+    };
+    cluster.key_until("assertions", "k", rotated).await;
+    let second = cluster.secret("assertions", "k").await;
+    assert_eq!(first["client-id"], second["client-id"]);
+    assert_ne!(first["key-id"], second["key-id"]);
+    assert_ne!(first["private-key.pem"], second["private-key.pem"]);
+    for entries in [&first, &second] {
+        assert_eq!(at.token_by(&assertion(entries)).await.0, 200);
     }
 }
 
@@ -298,6 +332,20 @@ impl Server {
         self.post(&self.token, body.as_bytes().to_vec())
     }
 
+    /// Asks for a token by an assertion (RFC 7523 section 2.2).
+    async fn token_by(&self, assertion: &str) -> (u16, Value) {
+        let form = [
+            ("grant_type", "client_credentials"),
+            (
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            ),
+            ("client_assertion", assertion),
+        ];
+        let answer = self.client.post(&self.token).form(&form).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
     /// Asks an endpoint about a token, as the client of `entries`.
     async fn about(&self, url: &str, entries: &BTreeMap<String, String>, token: &str) -> (u16, Value) {
         let request = self.client.post(url).form(&[("token", token)]);
@@ -305,4 +353,13 @@ impl Server {
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
+}
+
+/// What the client of `entries` proves itself with, once.
+fn assertion(entries: &BTreeMap<String, String>) -> String {
+    let pem = entries["private-key.pem"].clone().into();
+    let key = AssertionKey::from_pem(&pem, Entropy::system()).unwrap();
+    let now = Clock::system().now();
+    let assertion = key.assertion(&entries["client-id"], &entries["issuer-uri"], now);
+    assertion.unwrap().expose_secret().to_owned()
 }

@@ -2,7 +2,7 @@
 // The CA comes by NODE_EXTRA_CA_CERTS. Prints the claims.
 import { readFileSync } from 'node:fs';
 import * as oauth from 'oauth4webapi';
-import { createRemoteJWKSet, jwtVerify } from 'jose';
+import { createRemoteJWKSet, importPKCS8, jwtVerify } from 'jose';
 
 const secret = JSON.parse(readFileSync(0, 'utf8'));
 const issuer = new URL(secret['issuer-uri']);
@@ -15,8 +15,19 @@ for (const algorithm of ['oauth2', 'oidc']) {
 const [server, openid] = found;
 if (JSON.stringify(server) !== JSON.stringify(openid)) throw new Error('the two forms of discovery differ');
 
-const methods = { client_secret_basic: oauth.ClientSecretBasic, client_secret_post: oauth.ClientSecretPost };
-const authentication = methods[process.argv[2] ?? 'client_secret_basic'](secret['client-secret']);
+const method = process.argv[2] ?? 'client_secret_basic';
+if (!server.token_endpoint_auth_methods_supported.includes(method)) throw new Error(`the metadata do not tell of ${method}`);
+const privateKey = async () => {
+  const [algorithm] = server.token_endpoint_auth_signing_alg_values_supported;
+  const key = await importPKCS8(secret['private-key.pem'], algorithm);
+  return oauth.PrivateKeyJwt({ key, kid: secret['key-id'] });
+};
+const methods = {
+  client_secret_basic: () => oauth.ClientSecretBasic(secret['client-secret']),
+  client_secret_post: () => oauth.ClientSecretPost(secret['client-secret']),
+  private_key_jwt: privateKey,
+};
+const authentication = await methods[method]();
 const response = await oauth.clientCredentialsGrantRequest(server, client, authentication, new URLSearchParams());
 const answer = await oauth.processClientCredentialsResponse(server, client, response);
 

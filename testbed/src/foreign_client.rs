@@ -15,7 +15,7 @@ use crate::binaries::cache;
 const FILES: [&str; 3] = ["package.json", "package-lock.json", "client.mjs"];
 
 /// Gets a token by discovery alone, validates it as RFC 9068 asks, introspects and revokes it. Its claims.
-/// `method` is `client_secret_basic` or `client_secret_post`. Blocks.
+/// `method` is `client_secret_basic`, `client_secret_post` or `private_key_jwt`. Blocks.
 ///
 /// # Errors
 /// Node or npm is missing, or what the client says is wrong.

@@ -13,11 +13,11 @@ use secrecy::SecretString;
 
 use super::{
     issuer::{Issuer, Refusal, Wanted},
-    record::{self, ClientRecord},
+    record::{self, ClientRecord, Credential},
     store::{self, RecordStore, Stored},
 };
 use crate::{
-    api::{ClientAuthentication, FIELD_MANAGER, GrantType},
+    api::{ClientAuthentication, CredentialKind, FIELD_MANAGER, GrantType},
     clock::Clock,
     key_manager::{
         Answer, Capabilities, Category, Changed, Choice, Client, Current, Endpoints, Error, KeyAlgorithm, KeyManager,
@@ -50,9 +50,10 @@ impl ResidentDriver {
             authentication: vec![
                 ClientAuthentication::ClientSecretBasic,
                 ClientAuthentication::ClientSecretPost,
+                ClientAuthentication::PrivateKeyJwt,
             ],
             key_algorithm: KeyAlgorithm::ES256,
-            key_overlap: Overlap::None,
+            key_overlap: Overlap::ServerEnds,
             pkce: PkceMethods::Nothing,
             reasons: vec![],
         };
@@ -117,7 +118,8 @@ impl KeyManager for ResidentDriver {
         secret: &SecretString,
         _attempt: Option<&str>,
     ) -> Result<Registered, Error> {
-        let record = ClientRecord::new(self.name(), &client.id, properties, secret);
+        let first = credential(properties.authentication.credential(), secret)?;
+        let record = ClientRecord::new(self.name(), &client.id, properties, first);
         let object = record.to_secret(self.store.namespace()).map_err(|_| malformed())?;
         match self.store.api().create(&params(), &object).await {
             Ok(created) => {
@@ -162,8 +164,11 @@ impl KeyManager for ResidentDriver {
         let Some(stored) = self.own(client, None).await? else {
             return Ok(SecretAdded::NotThere);
         };
+        let added = credential(new.kind, new.secret)?;
+        // A published key that somebody damaged is in no record; a new one must come all the same.
+        let published = new.published.and_then(|secret| credential(new.kind, secret).ok());
         let mut record = (*stored.record).clone();
-        if !record.add_secret(new.published, new.secret, new.room, self.clock.now()) {
+        if !record.add_secret(published.as_ref(), added, new.room, self.clock.now()) {
             return Ok(SecretAdded::Occupied);
         }
         self.replace(&stored, &record).await?;
@@ -178,8 +183,9 @@ impl KeyManager for ResidentDriver {
         let Some(stored) = self.own(client, None).await? else {
             return Ok(Changed::NotThere);
         };
+        let current = credential(current.kind, current.secret)?;
         let mut record = (*stored.record).clone();
-        if record.retire(current.secret, end) {
+        if record.retire(&current, end) {
             self.replace(&stored, &record).await?;
         }
         Ok(Changed::Done(None))
@@ -219,10 +225,11 @@ impl KeyManager for ResidentDriver {
             scopes: request.scopes.iter().map(String::as_str).collect(),
             resources: request.resource.into_iter().collect(),
         };
-        let client = self
-            .issuer
-            .authenticate(request.client_id, request.secret, request.authentication)
-            .await;
+        let (id, secret) = (request.client_id, request.secret);
+        let client = match request.authentication.credential() {
+            CredentialKind::PrivateKey => self.issuer.authenticate_key(id, secret).await,
+            _ => self.issuer.authenticate(id, secret, request.authentication).await,
+        };
         match client.and_then(|client| self.issuer.issue_to(&client, &wanted)) {
             Ok(token) => Ok(TokenAnswer::Issued(token)),
             Err(Refusal::InvalidClient) => Ok(TokenAnswer::InvalidClient),
@@ -250,6 +257,10 @@ fn params() -> PostParams {
 fn conflict(id: &str) -> Error {
     let text = format!("a client {id} exists that belongs to somebody else: choose another spec.clientId");
     Error::new(Category::ClientConflict, text)
+}
+
+fn credential(kind: CredentialKind, secret: &SecretString) -> Result<Credential, Error> {
+    Credential::of(kind, secret).map_err(|error| Error::new(Category::InvalidRequest, error.to_string()))
 }
 
 fn malformed() -> Error {

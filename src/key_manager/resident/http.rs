@@ -15,17 +15,17 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use data_encoding::{BASE64, BASE64_NOPAD};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use url::form_urlencoded;
 
 use super::{
+    assertion::ALGORITHMS,
     attempts::WrongAttempts,
     issuer::{Issuer, Refusal, Wanted},
     record::ClientRecord,
+    replays::Replays,
+    request::{Form, Proof},
 };
-use crate::api::ClientAuthentication;
 
 /// Longest request body in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -37,6 +37,8 @@ const CACHE: &str = "public, max-age=900";
 pub struct Issuers {
     by_path: Arc<RwLock<BTreeMap<String, Arc<Issuer>>>>,
     wrong_attempts: Arc<WrongAttempts>,
+    /// Here and not in an issuer: that is made anew with each signing key.
+    replays: Arc<Replays>,
 }
 
 impl Issuers {
@@ -140,6 +142,7 @@ async fn serve(
                 issuer: &issuer,
                 headers: &headers,
                 wrong_attempts: &shared.issuers.wrong_attempts,
+                replays: &shared.issuers.replays,
                 source: shared.source,
             };
             match call.answer(endpoint, &body).await {
@@ -154,7 +157,7 @@ const NO_STORE: [(header::HeaderName, &str); 2] = [(header::CACHE_CONTROL, "no-s
 
 /// Authorization server metadata (RFC 8414 section 2), the same for `OpenID` Connect Discovery.
 fn metadata(issuer: &Issuer) -> serde_json::Value {
-    const METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+    const METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
     let endpoints = &issuer.settings.endpoints;
     json!({
         "issuer": endpoints.issuer,
@@ -165,15 +168,18 @@ fn metadata(issuer: &Issuer) -> serde_json::Value {
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "revocation_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
     })
 }
 
 /// The error of RFC 6749 section 5.2.
 fn refused(refusal: Refusal, basic: bool) -> Response {
     let status = match refusal {
-        Refusal::InvalidClient => StatusCode::UNAUTHORIZED,
+        Refusal::InvalidClient | Refusal::WrongAssertion => StatusCode::UNAUTHORIZED,
         Refusal::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
@@ -192,6 +198,7 @@ struct Call<'a> {
     issuer: &'a Issuer,
     headers: &'a HeaderMap,
     wrong_attempts: &'a WrongAttempts,
+    replays: &'a Replays,
     source: IpAddr,
 }
 
@@ -205,13 +212,20 @@ impl Call<'_> {
                 Some(_) => return Err(Refusal::UnsupportedGrantType),
             }
         }
-        let (client_id, secret, authentication) = credentials(self.headers, &form)?;
-        let client = match self.issuer.authenticate(&client_id, &secret, authentication).await {
+        let proof = Proof::of(self.headers, &form)?;
+        let proved = match &proof {
+            Proof::Secret(client_id, secret, authentication) => {
+                self.issuer.authenticate(client_id, secret, *authentication).await
+            }
+            Proof::Assertion(assertion) => self.issuer.authenticate_assertion(assertion, self.replays).await,
+        };
+        let client = match proved {
             Ok(client) => client,
-            Err(refusal) => {
-                self.wrong_attempts.slow_down(&client_id, self.source).await;
+            Err(refusal @ (Refusal::InvalidClient | Refusal::WrongAssertion)) => {
+                self.wrong_attempts.slow_down(proof.client_id(), self.source).await;
                 return Err(refusal);
             }
+            Err(refusal) => return Err(refusal),
         };
         let token = || form.one("token")?.ok_or(Refusal::InvalidRequest("token is missing"));
         match endpoint {
@@ -250,98 +264,5 @@ impl Call<'_> {
     }
 }
 
-/// The parameters of a request (RFC 6749 section 3.2): each at most once, save `resource` (RFC 8707 section 2).
-struct Form(Vec<(String, String)>);
-
-impl Form {
-    fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
-        let type_ = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let essence = type_.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err(Refusal::InvalidRequest(
-                "the content type must be application/x-www-form-urlencoded",
-            ));
-        }
-        if std::str::from_utf8(body).is_err() {
-            return Err(Refusal::InvalidRequest("the body must be UTF-8"));
-        }
-        Ok(Self(
-            form_urlencoded::parse(body)
-                .into_owned()
-                .filter(|(_, value)| !value.is_empty())
-                .collect(),
-        ))
-    }
-
-    fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, Refusal> {
-        let mut all = self.all(name);
-        match (all.next(), all.next()) {
-            (value, None) => Ok(value),
-            _ => Err(Refusal::InvalidRequest("a parameter is given more than once")),
-        }
-    }
-
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0
-            .iter()
-            .filter(move |(other, _)| other == name)
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-/// The client's credentials: in the header or in the body, never in both (RFC 6749 section 2.3).
-fn credentials(headers: &HeaderMap, form: &Form) -> Result<(String, SecretString, ClientAuthentication), Refusal> {
-    let in_body = form.one("client_secret")?;
-    let client_id = form.one("client_id")?;
-    let mut in_header = headers.get_all(header::AUTHORIZATION).iter();
-    match (in_header.next(), in_header.next(), in_body) {
-        (Some(_), Some(_), _) => Err(Refusal::InvalidRequest("more than one Authorization header")),
-        (Some(_), None, Some(_)) => Err(Refusal::InvalidRequest(
-            "credentials both in the header and in the body",
-        )),
-        (Some(value), None, None) => {
-            let (id, secret) = basic(value.as_bytes()).ok_or(Refusal::InvalidClient)?;
-            if client_id.is_some_and(|other| other != id) {
-                return Err(Refusal::InvalidRequest(
-                    "client_id differs from the Authorization header's",
-                ));
-            }
-            Ok((id, secret.into(), ClientAuthentication::ClientSecretBasic))
-        }
-        (None, _, Some(secret)) => {
-            let id = client_id.ok_or(Refusal::InvalidRequest("client_id is missing"))?;
-            Ok((
-                id.to_owned(),
-                secret.to_owned().into(),
-                ClientAuthentication::ClientSecretPost,
-            ))
-        }
-        (None, _, None) => Err(Refusal::InvalidClient),
-    }
-}
-
-/// Id and secret from a Basic header; both are form-encoded inside it (RFC 6749 section 2.3.1).
-fn basic(value: &[u8]) -> Option<(String, String)> {
-    let text = std::str::from_utf8(value).ok()?;
-    let (scheme, encoded) = text.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let encoded = encoded.trim().as_bytes();
-    let decoded = String::from_utf8(BASE64.decode(encoded).or_else(|_| BASE64_NOPAD.decode(encoded)).ok()?).ok()?;
-    let (id, secret) = decoded.split_once(':')?;
-    Some((form_decoded(id)?, form_decoded(secret)?))
-}
-
-fn form_decoded(text: &str) -> Option<String> {
-    // As the one name of a form without values.
-    if text.contains(['&', '=']) {
-        return Some(text.to_owned());
-    }
-    form_urlencoded::parse(text.as_bytes())
-        .next()
-        .map_or(Some(String::new()), |(name, _)| Some(name.into_owned()))
-}
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    assertion::Assertion,
     keys::{KeyError, KeySet},
     record::{self, ClientRecord},
+    replays::{Replays, Use},
     revocations::Revocations,
     signer::Signer,
     store::RecordStore,
@@ -19,7 +21,7 @@ use crate::{
     api::{ClientAuthentication, Environment},
     clock::Clock,
     entropy::Entropy,
-    key_manager::{Endpoints, Token},
+    key_manager::{Endpoints, Token, private_key::PrivateKey},
 };
 
 /// Why no token is issued; the words are those of RFC 6749 section 5.2 and RFC 8707 section 2.
@@ -29,6 +31,10 @@ pub enum Refusal {
     /// Unknown client or wrong secret.
     #[error("unknown client or wrong secret")]
     InvalidClient,
+    /// Unknown client or wrong assertion: the same to the client, whose mistake it may be (RFC 7521 section 4.2.1).
+    #[error("unknown client or wrong client assertion")]
+    #[strum(serialize = "invalid_client")]
+    WrongAssertion,
     /// The request is malformed.
     #[error("{0}")]
     InvalidRequest(&'static str),
@@ -147,7 +153,7 @@ impl Issuer {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).jwks.clone()
     }
 
-    /// Authenticates a client; a replica that may be behind looks at the record live once before it refuses.
+    /// Authenticates a client by its secret.
     ///
     /// # Errors
     /// [`Refusal::InvalidClient`].
@@ -159,15 +165,74 @@ impl Issuer {
     ) -> Result<Arc<ClientRecord>, Refusal> {
         let digest = record::sha256(secret);
         let now = self.clock.now();
-        let good = |record: &ClientRecord| record.authentication == authentication && record.accepts(&digest, now);
-        let name = &self.settings.name;
-        if let Some(stored) = self.store.get(name, client_id).filter(|stored| good(&stored.record)) {
-            return Ok(stored.record);
+        let good = |record: &ClientRecord| {
+            (record.authentication == authentication && record.accepts(&digest, now)).then_some(())
+        };
+        let proved = self.proved(client_id, &digest, good).await;
+        proved.map(|(client, ())| client).ok_or(Refusal::InvalidClient)
+    }
+
+    /// Authenticates a client by its assertion (RFC 7523 section 3), which is good once.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongAssertion`], or too many others are remembered.
+    pub async fn authenticate_assertion(
+        &self,
+        assertion: &Assertion,
+        replays: &Replays,
+    ) -> Result<Arc<ClientRecord>, Refusal> {
+        let endpoints = &self.settings.endpoints;
+        // The issuer is what RFC 8414 calls the server; OpenID Connect Core section 9 names the token endpoint.
+        let audiences = [endpoints.issuer.as_str(), &endpoints.token];
+        let now = self.clock.now();
+        let good = |record: &ClientRecord| {
+            let by_key = record.authentication == ClientAuthentication::PrivateKeyJwt;
+            by_key.then(|| assertion.verify(record, &audiences, now)).flatten()
+        };
+        let proved = self.proved(assertion.client_id(), &assertion.digest(), good).await;
+        let (client, once) = proved.ok_or(Refusal::WrongAssertion)?;
+        match replays.remember(&self.settings.name, &client.client_id, &once, self.clock.now()) {
+            Use::First => Ok(client),
+            Use::Again => Err(Refusal::WrongAssertion),
+            Use::Unknown => Err(Refusal::TemporarilyUnavailable),
         }
-        let live = self.store.second_look(name, client_id, &digest).await;
-        live.filter(|stored| good(&stored.record))
-            .map(|stored| stored.record)
-            .ok_or(Refusal::InvalidClient)
+    }
+
+    /// Authenticates a client by the private key itself, which only this process may be given. No assertion is signed for
+    /// that: the public part follows from the private one, so who has a key whose thumbprint (RFC 7638) is in the record can
+    /// sign what verifies with the record.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidClient`].
+    pub async fn authenticate_key(&self, client_id: &str, pem: &SecretString) -> Result<Arc<ClientRecord>, Refusal> {
+        let key = PrivateKey::from_pem(pem).map_err(|_| Refusal::InvalidClient)?;
+        let now = self.clock.now();
+        let good = |record: &ClientRecord| {
+            let by_key = record.authentication == ClientAuthentication::PrivateKeyJwt;
+            let known = |id: &Option<String>| id.as_deref() == Some(key.id());
+            (by_key && record.keys(now).any(|public| known(&public.common.key_id))).then_some(())
+        };
+        let proved = self.proved(client_id, key.id(), good).await;
+        proved.map(|(client, ())| client).ok_or(Refusal::InvalidClient)
+    }
+
+    /// The client whose record `good` has a proof for; a replica that may be behind looks at the record live once before it
+    /// refuses, but not again for the same `digest` soon.
+    async fn proved<T>(
+        &self,
+        client_id: &str,
+        digest: &str,
+        good: impl Fn(&ClientRecord) -> Option<T>,
+    ) -> Option<(Arc<ClientRecord>, T)> {
+        let name = &self.settings.name;
+        if let Some(stored) = self.store.get(name, client_id)
+            && let Some(proof) = good(&stored.record)
+        {
+            return Some((stored.record, proof));
+        }
+        let live = self.store.second_look(name, client_id, digest).await?;
+        let proof = good(&live.record)?;
+        Some((live.record, proof))
     }
 
     /// Issues a token by `client_credentials` (RFC 6749 section 4.4) to a client that has proved itself.

@@ -3,6 +3,7 @@
 //! Its state is in Secrets of the operator's namespace: a record for each client, a set of signing keys for each key
 //! manager, one certificate for the server. Every replica serves from them; only the leader writes them.
 
+pub mod assertion;
 pub mod attempts;
 pub mod certificate;
 pub mod driver;
@@ -10,6 +11,7 @@ pub mod http;
 pub mod issuer;
 pub mod keys;
 pub mod record;
+pub mod replays;
 pub mod revocations;
 pub mod server;
 pub mod signer;
@@ -17,5 +19,6 @@ pub mod store;
 
 mod follow;
 mod open;
+mod request;
 
 pub use open::{CERTIFICATE_COMPONENT, ResidentKeyManagers, SIGNING_KEYS};

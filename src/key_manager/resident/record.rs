@@ -1,4 +1,4 @@
-//! The record of one client: a small Secret in the operator's namespace with digests, never secrets.
+//! The record of one client: a small Secret in the operator's namespace with digests and public keys, never secrets.
 
 use aws_lc_rs::{
     constant_time,
@@ -6,14 +6,18 @@ use aws_lc_rs::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
+use jsonwebtoken::jwk::Jwk;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{ClientAuthentication, Environment},
+    api::{ClientAuthentication, CredentialKind, Environment},
     controller::secrets::COMPONENT_LABEL,
-    key_manager::{Mark, Properties, Room},
+    key_manager::{
+        Mark, Properties, Room,
+        private_key::{BadKey, PrivateKey},
+    },
     plan::{hints, identity},
 };
 
@@ -52,31 +56,77 @@ pub struct ClientRecord {
     /// No new token is issued.
     #[serde(default)]
     pub frozen: bool,
-    /// Its secrets, the newest last; at most two.
-    pub secrets: Vec<SecretDigest>,
+    /// What it proves itself with, the newest last; at most two.
+    pub secrets: Vec<Credential>,
 }
 
-/// A client secret, as much of it as is kept.
+/// What a client proves itself with, as much of it as is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SecretDigest {
-    /// SHA-256 of the secret in base64url. The secret has 256 random bits, so a slow hash would add nothing.
-    pub sha256: String,
+pub struct Credential {
+    /// What is kept.
+    #[serde(flatten)]
+    pub kept: Kept,
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
 }
 
-impl SecretDigest {
-    fn of(secret: &SecretString) -> Self {
-        Self {
-            sha256: sha256(secret),
-            not_after: None,
+/// What is kept of a credential: enough to know it again, too little to use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kept {
+    /// SHA-256 of the secret in base64url. The secret has 256 random bits, so a slow hash would add nothing.
+    Sha256(String),
+    /// The public part of the private key (RFC 7517); its `kid` is the RFC 7638 thumbprint.
+    PublicKey(Box<Jwk>),
+}
+
+/// A client cannot prove itself with this.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// A damaged private key, or one of another kind.
+    #[error(transparent)]
+    BadKey(#[from] BadKey),
+    /// Nothing to prove itself with.
+    #[error("this key manager has no public clients")]
+    Public,
+}
+
+impl Credential {
+    /// What is kept of `secret`, which is a private key in PKCS#8 PEM where `kind` says so.
+    ///
+    /// # Errors
+    /// A client cannot prove itself with it.
+    pub fn of(kind: CredentialKind, secret: &SecretString) -> Result<Self, Unfit> {
+        let kept = match kind {
+            CredentialKind::Secret => Kept::Sha256(sha256(secret)),
+            CredentialKind::PrivateKey => Kept::PublicKey(Box::new(PrivateKey::from_pem(secret)?.public().clone())),
+            CredentialKind::Nothing => return Err(Unfit::Public),
+        };
+        Ok(Self { kept, not_after: None })
+    }
+
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.not_after.is_none_or(|end| now < end)
+    }
+
+    /// Whether the two are of one secret or key, whenever they end.
+    fn is(&self, other: &Self) -> bool {
+        match (&self.kept, &other.kept) {
+            (Kept::Sha256(_), Kept::Sha256(digest)) => self.is_of(digest),
+            (Kept::PublicKey(one), Kept::PublicKey(other)) => one.common.key_id == other.common.key_id,
+            _ => false,
         }
     }
 
     fn is_of(&self, digest: &str) -> bool {
-        constant_time::verify_slices_are_equal(self.sha256.as_bytes(), digest.as_bytes()).is_ok()
+        match &self.kept {
+            Kept::Sha256(sha256) => {
+                constant_time::verify_slices_are_equal(sha256.as_bytes(), digest.as_bytes()).is_ok()
+            }
+            Kept::PublicKey(_) => false,
+        }
     }
 }
 
@@ -95,7 +145,7 @@ pub fn secret_name(key_manager: &str, client_id: &str) -> String {
 
 impl ClientRecord {
     /// A new client's record.
-    pub fn new(key_manager: &str, client_id: &str, properties: &Properties, secret: &SecretString) -> Self {
+    pub fn new(key_manager: &str, client_id: &str, properties: &Properties, first: Credential) -> Self {
         let mut record = Self {
             client_id: client_id.to_owned(),
             key_manager: key_manager.to_owned(),
@@ -107,7 +157,7 @@ impl ClientRecord {
             resources: vec![],
             access_token_lifetime: None,
             frozen: false,
-            secrets: vec![SecretDigest::of(secret)],
+            secrets: vec![first],
         };
         record.set(properties);
         record
@@ -125,27 +175,26 @@ impl ClientRecord {
         self.frozen = properties.frozen;
     }
 
-    /// Whether `secret` authenticates the client at `now`.
+    /// Whether the secret with this digest authenticates the client at `now`.
     pub fn accepts(&self, digest: &str, now: Timestamp) -> bool {
-        let live = |secret: &SecretDigest| secret.not_after.is_none_or(|end| now < end);
         self.secrets.iter().fold(false, |accepted, secret| {
-            accepted | (secret.is_of(digest) && live(secret))
+            accepted | (secret.is_of(digest) && secret.is_live(now))
         })
     }
 
-    /// Adds a secret beside the published one. False, and nothing changed, where another one is in the way that `room` keeps.
-    pub fn add_secret(
-        &mut self,
-        published: Option<&SecretString>,
-        new: &SecretString,
-        room: Room,
-        now: Timestamp,
-    ) -> bool {
-        let new = SecretDigest::of(new);
-        self.secrets
-            .retain(|secret| secret.not_after.is_none_or(|end| now < end) && secret.sha256 != new.sha256);
-        let published = published.map(sha256);
-        let is_published = |secret: &SecretDigest| published.as_ref().is_some_and(|digest| secret.is_of(digest));
+    /// The public keys that the client's assertions may be signed with at `now`.
+    pub fn keys(&self, now: Timestamp) -> impl Iterator<Item = &Jwk> {
+        let live = self.secrets.iter().filter(move |secret| secret.is_live(now));
+        live.filter_map(|secret| match &secret.kept {
+            Kept::PublicKey(key) => Some(&**key),
+            Kept::Sha256(_) => None,
+        })
+    }
+
+    /// Adds a credential beside the published one. False, and nothing changed, where another one is in the way that `room` keeps.
+    pub fn add_secret(&mut self, published: Option<&Credential>, new: Credential, room: Room, now: Timestamp) -> bool {
+        self.secrets.retain(|secret| secret.is_live(now) && !secret.is(&new));
+        let is_published = |secret: &Credential| published.is_some_and(|published| secret.is(published));
         match room {
             Room::Only => self.secrets.clear(),
             Room::Replace => {
@@ -164,11 +213,10 @@ impl ClientRecord {
         true
     }
 
-    /// Ends all secrets but `current` at `end`, never later than they end already. Whether anything changed.
-    pub fn retire(&mut self, current: &SecretString, end: Timestamp) -> bool {
-        let current = sha256(current);
+    /// Ends all credentials but `current` at `end`, never later than they end already. Whether anything changed.
+    pub fn retire(&mut self, current: &Credential, end: Timestamp) -> bool {
         let before = self.secrets.clone();
-        for secret in self.secrets.iter_mut().filter(|secret| !secret.is_of(&current)) {
+        for secret in self.secrets.iter_mut().filter(|secret| !secret.is(current)) {
             secret.not_after = Some(secret.not_after.map_or(end, |earlier| earlier.min(end)));
         }
         self.secrets != before
@@ -206,13 +254,14 @@ impl ClientRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key_manager::{KeyAlgorithm, private_key};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn record() -> ClientRecord {
-        let properties = Properties {
+    fn properties(authentication: ClientAuthentication) -> Properties {
+        Properties {
             mark: Mark {
                 cluster_id: "c".into(),
                 namespace: "n".into(),
@@ -221,7 +270,7 @@ mod tests {
             application: "shop".into(),
             display_name: "Shop".into(),
             environment: Environment::Production,
-            authentication: ClientAuthentication::ClientSecretBasic,
+            authentication,
             grant_types: vec![],
             redirect_uris: vec![],
             pkce: None,
@@ -229,52 +278,113 @@ mod tests {
             resources: vec![],
             access_token_lifetime: None,
             frozen: false,
-        };
-        ClientRecord::new("resident", "id", &properties, &"one".to_owned().into())
+        }
     }
 
-    fn works(record: &ClientRecord, secret: &str, now: i64) -> bool {
-        record.accepts(&sha256(&secret.to_owned().into()), at(now))
+    fn record(authentication: ClientAuthentication, first: &Credential) -> ClientRecord {
+        ClientRecord::new("resident", "id", &properties(authentication), first.clone())
+    }
+
+    /// For each kind of client three credentials, and its record with the first.
+    fn all() -> Vec<([Credential; 3], ClientRecord)> {
+        let secrets = ["one", "two", "three"].map(|secret| secret.to_owned().into());
+        let keys = [KeyAlgorithm::ES256, KeyAlgorithm::RS256, KeyAlgorithm::ES256]
+            .map(|algorithm| private_key::generate(algorithm).unwrap());
+        let kinds = [
+            (ClientAuthentication::ClientSecretBasic, secrets),
+            (ClientAuthentication::PrivateKeyJwt, keys),
+        ];
+        let of = |(authentication, all): (ClientAuthentication, [SecretString; 3])| {
+            let all = all.map(|secret| Credential::of(authentication.credential(), &secret).unwrap());
+            let record = record(authentication, &all[0]);
+            (all, record)
+        };
+        kinds.map(of).into()
+    }
+
+    fn works(record: &ClientRecord, credential: &Credential, now: i64) -> bool {
+        match &credential.kept {
+            Kept::Sha256(digest) => record.accepts(digest, at(now)),
+            Kept::PublicKey(key) => record.keys(at(now)).any(|known| known == &**key),
+        }
     }
 
     #[test]
     fn a_rotation_keeps_both_until_the_old_one_ends() {
-        let mut record = record();
-        let (one, two) = ("one".to_owned().into(), "two".to_owned().into());
-        assert!(record.add_secret(Some(&one), &two, Room::Keep, at(0)));
-        assert!(works(&record, "one", 0) && works(&record, "two", 0));
-        assert!(record.retire(&two, at(10)));
-        assert!(works(&record, "one", 9) && !works(&record, "one", 10) && works(&record, "two", 10));
-        assert!(!record.retire(&two, at(20)), "an end is never moved later");
+        for ([one, two, _], mut record) in all() {
+            assert!(record.add_secret(Some(&one), two.clone(), Room::Keep, at(0)));
+            assert!(works(&record, &one, 0) && works(&record, &two, 0));
+            assert!(record.retire(&two, at(10)));
+            assert!(works(&record, &one, 9) && !works(&record, &one, 10) && works(&record, &two, 10));
+            assert!(!record.retire(&two, at(20)), "an end is never moved later");
+        }
     }
 
     #[test]
-    fn an_unpublished_secret_is_in_the_way_until_it_may_go() {
-        let mut record = record();
-        let (one, two, three) = (
-            "one".to_owned().into(),
-            "two".to_owned().into(),
-            "three".to_owned().into(),
-        );
-        assert!(record.add_secret(Some(&one), &two, Room::Keep, at(0)));
-        assert!(!record.add_secret(Some(&one), &three, Room::Keep, at(0)));
-        assert!(works(&record, "two", 0) && !works(&record, "three", 0));
-        assert!(record.add_secret(Some(&one), &three, Room::Replace, at(0)));
-        assert!(works(&record, "one", 0) && !works(&record, "two", 0) && works(&record, "three", 0));
+    fn an_unpublished_one_is_in_the_way_until_it_may_go() {
+        for ([one, two, three], mut record) in all() {
+            assert!(record.add_secret(Some(&one), two.clone(), Room::Keep, at(0)));
+            assert!(!record.add_secret(Some(&one), three.clone(), Room::Keep, at(0)));
+            assert!(works(&record, &two, 0) && !works(&record, &three, 0));
+            assert!(record.add_secret(Some(&one), three.clone(), Room::Replace, at(0)));
+            assert!(works(&record, &one, 0) && !works(&record, &two, 0) && works(&record, &three, 0));
+        }
     }
 
     #[test]
-    fn in_place_leaves_only_the_new_one() {
-        let mut record = record();
-        assert!(record.add_secret(None, &"two".to_owned().into(), Room::Only, at(0)));
-        assert!(!works(&record, "one", 0) && works(&record, "two", 0));
+    fn in_place_leaves_only_the_new_one_and_again_changes_nothing() {
+        for ([one, two, _], mut record) in all() {
+            for _ in 0..2 {
+                assert!(record.add_secret(None, two.clone(), Room::Only, at(0)));
+                assert!(!works(&record, &one, 0) && works(&record, &two, 0));
+                assert_eq!(record.secrets.len(), 1);
+            }
+        }
     }
 
     #[test]
-    fn a_record_survives_its_secret_and_holds_no_secret() {
-        let secret = record().to_secret("appkeys").unwrap();
-        assert_eq!(ClientRecord::from_secret(&secret), Some(record()));
-        assert!(!String::from_utf8_lossy(&secret.data.unwrap()[ENTRY].0).contains("\"one\""));
+    fn a_record_survives_its_secret() {
+        for ([one, two, _], mut record) in all() {
+            record.add_secret(Some(&one), two.clone(), Room::Keep, at(0));
+            record.retire(&two, at(10));
+            let secret = record.to_secret("appkeys").unwrap();
+            assert_eq!(ClientRecord::from_secret(&secret), Some(record));
+        }
         assert_eq!(ClientRecord::from_secret(&Secret::default()), None);
+    }
+
+    #[test]
+    fn a_record_holds_no_secret_and_no_private_key() {
+        let secret = SecretString::from("one");
+        let text = serde_json::to_string(&Credential::of(CredentialKind::Secret, &secret).unwrap()).unwrap();
+        assert!(!text.contains("\"one\""));
+        for algorithm in [KeyAlgorithm::ES256, KeyAlgorithm::RS256] {
+            let key = private_key::generate(algorithm).unwrap();
+            let kept = Credential::of(CredentialKind::PrivateKey, &key).unwrap();
+            let kept = serde_json::to_value(kept).unwrap();
+            let members: Vec<_> = kept["publicKey"].as_object().unwrap().keys().cloned().collect();
+            let public = ["alg", "crv", "e", "kid", "kty", "n", "use", "x", "y"];
+            assert!(
+                members.iter().all(|name| public.contains(&name.as_str())),
+                "{members:?}"
+            );
+            assert_eq!(kept["publicKey"]["kid"], PrivateKey::from_pem(&key).unwrap().id());
+        }
+        assert!(Credential::of(CredentialKind::PrivateKey, &secret).is_err());
+        assert!(Credential::of(CredentialKind::Nothing, &secret).is_err());
+    }
+
+    /// Records that are there already are read and written as they are, byte for byte.
+    #[test]
+    fn a_record_of_secrets_looks_as_it_always_did() {
+        let text = concat!(
+            r#"{"clientId":"id","keyManager":"resident","mark":{"clusterId":"c","namespace":"n","name":"k"},"#,
+            r#""application":"shop","environment":"Production","authentication":"ClientSecretPost","#,
+            r#""scopes":[],"resources":[],"frozen":false,"#,
+            r#""secrets":[{"sha256":"a","notAfter":"1970-01-01T00:00:10Z"},{"sha256":"b"}]}"#
+        );
+        let record: ClientRecord = serde_json::from_str(text).unwrap();
+        assert!(record.accepts("a", at(9)) && !record.accepts("a", at(10)) && record.accepts("b", at(10)));
+        assert_eq!(serde_json::to_string(&record).unwrap(), text);
     }
 }
