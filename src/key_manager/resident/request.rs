@@ -98,7 +98,10 @@ impl Proof {
             }
         };
         if proof.client_id().len() > LONGEST_ID {
-            return Err(Refusal::InvalidClient);
+            return Err(match proof {
+                Self::Secret(..) => Refusal::InvalidClient,
+                Self::Assertion(_) => Refusal::WrongAssertion,
+            });
         }
         Ok(proof)
     }

@@ -203,16 +203,19 @@ impl RecordStore {
     /// Remembers a record, unless a newer one is known; the writer's own write is seen at once.
     pub fn put(&self, stored: Stored) {
         let key = key(&stored.record);
-        self.refused()
-            .retain(|(key_manager, client_id, _), _| (key_manager, client_id) != (&key.0, &key.1));
         let mut records = self.write();
         let version = |stored: &Stored| stored.resource_version.parse::<u64>().ok();
-        let newer_known = records
-            .get(&key)
-            .is_some_and(|known| known.uid == stored.uid && version(known) > version(&stored));
-        if !newer_known {
-            records.insert(key, stored);
+        let known = records.get(&key).filter(|known| known.uid == stored.uid);
+        let newer_known = known.is_some_and(|known| version(known) > version(&stored));
+        let same_known = known.is_some_and(|known| known.resource_version == stored.resource_version);
+        if newer_known || same_known {
+            // What was refused by it is still wrong.
+            return;
         }
+        records.insert(key.clone(), stored);
+        drop(records);
+        self.refused()
+            .retain(|(key_manager, client_id, _), _| (key_manager, client_id) != (&key.0, &key.1));
     }
 
     /// Forgets a record.

@@ -1,4 +1,4 @@
-//! Client authentication at the routes, with an API server that has one Secret.
+//! Client authentication at the routes, with an API server that has nothing but records.
 
 use std::sync::Mutex;
 
@@ -41,18 +41,19 @@ fn now() -> Timestamp {
 struct Bed {
     routes: Router,
     store: Arc<RecordStore>,
-    there: Arc<Mutex<Option<Secret>>>,
+    there: Arc<Mutex<BTreeMap<String, Secret>>>,
     reads: Arc<Mutex<usize>>,
 }
 
 impl Bed {
     fn new() -> Self {
-        let there = Arc::new(Mutex::new(None::<Secret>));
+        let there = Arc::new(Mutex::new(BTreeMap::<String, Secret>::new()));
         let reads = Arc::new(Mutex::new(0));
         let (kept, counted) = (there.clone(), reads.clone());
-        let api = service_fn(move |_: Request<kube::client::Body>| {
+        let api = service_fn(move |request: Request<kube::client::Body>| {
             *counted.lock().unwrap() += 1;
-            let secret = kept.lock().unwrap().clone();
+            let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+            let secret = kept.lock().unwrap().get(name).cloned();
             let status = if secret.is_some() { 200 } else { 404 };
             let missing = json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404});
             let body = secret.map_or(missing, |secret| serde_json::to_value(secret).unwrap());
@@ -90,8 +91,15 @@ impl Bed {
     /// A client; what it proves itself with.
     fn client(&self, id: &str, authentication: ClientAuthentication) -> SecretString {
         let (secret, record) = client(id, authentication);
+        self.write(&record);
         self.store.put(store::stored(&record).unwrap());
         secret
+    }
+
+    /// Writes a record that this replica has not seen.
+    fn write(&self, record: &Secret) {
+        let name = record.metadata.name.clone().unwrap();
+        self.there.lock().unwrap().insert(name, record.clone());
     }
 
     async fn post(&self, endpoint: &str, form: &[(&str, &str)], basic: Option<&str>) -> (u16, Value) {
@@ -291,7 +299,7 @@ async fn a_replica_that_is_behind_looks_once_before_it_refuses() {
         assert!(bed.refuses(&foreign, &[]).await);
     }
     assert_eq!(reads(), 1, "not again for the same assertion");
-    *bed.there.lock().unwrap() = Some(record);
+    bed.write(&record);
     assert_eq!(bed.ask(&assertion("me", &key), &[]).await.0, 200);
     assert_eq!(bed.ask(&assertion("me", &key), &[]).await.0, 200);
     assert_eq!(reads(), 2, "what was learnt is kept");
