@@ -215,7 +215,21 @@ async fn one_method_of_authentication_and_the_one_that_is_registered() {
             "{id} is registered for a secret"
         );
     }
+    // Also where the record still has what it proved itself with before.
+    let (was_key, mut changed) = client("changed", ClientAuthentication::PrivateKeyJwt);
+    let mut record = ClientRecord::from_secret(&changed).unwrap();
+    record.authentication = ClientAuthentication::ClientSecretBasic;
+    changed.data = record.to_secret("appkeys").unwrap().data;
+    bed.write(&changed);
+    assert!(bed.refuses(&assertion("changed", &was_key), &[]).await);
     let grant = ("grant_type", "client_credentials");
+    let form = [grant, ("client_id", "basic"), ("client_secret", "secret")];
+    assert_eq!(
+        bed.post("/token", &form, None).await.0,
+        401,
+        "registered for the header"
+    );
+    assert_eq!(bed.post("/token", &[grant], Some("basic:secret")).await.0, 200);
     for secret in ["secret", key.expose_secret()] {
         let (status, _) = bed.post("/token", &[grant], Some(&format!("me:{secret}"))).await;
         assert_eq!(status, 401, "registered for assertions");
@@ -258,8 +272,11 @@ async fn one_method_of_authentication_and_the_one_that_is_registered() {
         bed.refuses(&assertion("me", &other_key), &[]).await,
         "another client's key"
     );
-    let long = "x".repeat(LONG);
+    let reads = || *bed.reads.lock().unwrap();
+    let (before, long) = (reads(), "x".repeat(LONG));
     assert!(bed.refuses(&assertion(&long, &key), &[]).await);
+    assert_eq!(bed.post("/token", &[grant], Some(&format!("{long}:x"))).await.0, 401);
+    assert_eq!(reads(), before, "nobody has such an id");
     assert_eq!(
         bed.ask(&one, &[("client_id", "me")]).await.0,
         200,
