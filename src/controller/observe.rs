@@ -264,6 +264,7 @@ fn hand(state: &State, secret: &SecretView) -> Hand {
         .as_ref()
         .filter(|_| state.client.as_ref().is_some_and(|client| !published(client)));
     Hand {
+        differs: unpublished.map(|answer| answer.differs.clone()),
         credential: unpublished.map(|answer| InHand {
             client_id: answer.client_id.clone(),
             secret: answer.secret.clone(),

@@ -41,7 +41,7 @@ pub async fn changed(
         let trouble = matches!(
             (condition.type_.as_str(), condition.status.as_str()),
             ("Ready" | "UpToDate" | "TokensIssued", "False")
-        ) || condition.type_ == "RotationUnsupported";
+        ) || matches!(condition.type_.as_str(), "RotationUnsupported" | "RegistrationDiffers");
         let known = before.is_some_and(|status| {
             status.conditions.iter().any(|old| {
                 old.type_ == condition.type_ && old.reason == condition.reason && old.status == condition.status

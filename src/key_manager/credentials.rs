@@ -124,3 +124,23 @@ impl CredentialSource for GivenSecret {
         })
     }
 }
+
+/// The initial access token (RFC 7591 section 3) that such a Secret holds.
+#[derive(Clone, Debug)]
+pub(super) struct GivenToken(pub(super) GivenSecret);
+
+#[async_trait]
+impl CredentialSource for GivenToken {
+    fn name(&self) -> String {
+        self.0.place()
+    }
+
+    async fn read(&self) -> Result<OperatorCredential, Error> {
+        let [token] = self.0.read([INITIAL_ACCESS_TOKEN]).await?;
+        Ok(OperatorCredential {
+            client_id: String::new(),
+            secret: token.value,
+            version: token.version,
+        })
+    }
+}

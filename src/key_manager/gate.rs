@@ -263,7 +263,7 @@ impl KeyManager for Gated {
             .await
     }
 
-    async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error> {
+    async fn read_secret(&self, client: &Client) -> Result<Option<Answer>, Error> {
         self.gate.call("read_secret", self.driver.read_secret(client)).await
     }
 

@@ -8,6 +8,7 @@ mod credentials;
 mod error;
 pub mod gate;
 mod keycloak;
+mod oidc;
 pub mod open;
 pub mod private_key;
 pub mod remote;
@@ -261,6 +262,13 @@ pub struct Management {
     /// The registration access token.
     #[serde(serialize_with = "crate::plan::expose")]
     pub token: SecretString,
+    /// The registration access token before that, until the current one has worked.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::plan::expose_option"
+    )]
+    pub previous: Option<SecretString>,
 }
 
 /// Answer to a registration.
@@ -272,7 +280,7 @@ pub enum Registered {
     Exists,
 }
 
-/// What a key manager says of a client that it made.
+/// What a key manager says of a client that it made, or that it is asked for.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The client's id.
@@ -283,6 +291,8 @@ pub struct Answer {
     pub management: Option<Management>,
     /// When the key manager ends the secret by itself, where it does.
     pub secret_ends: Option<Timestamp>,
+    /// What was registered otherwise than asked, a sentence for each property; without secrets.
+    pub differences: Vec<String>,
 }
 
 /// Answer to a new secret.
@@ -336,12 +346,32 @@ pub struct Current<'a> {
 /// Answer to a change or deletion.
 #[derive(Clone, Debug)]
 pub enum Changed {
-    /// Done; with new management data where the key manager changed them.
-    Done(Option<Management>),
+    /// Done.
+    Done(Outcome),
     /// There is no such client.
     NotThere,
-    /// What manages this client (RFC 7592 section 3) is refused: the client is gone, or out of our reach.
+    /// What manages this client (RFC 7592 section 3) is refused, or nothing does: the client is gone, or out of our reach.
     Refused,
+}
+
+impl Changed {
+    /// Done, and nothing more to say.
+    pub fn done() -> Self {
+        Self::Done(Outcome::default())
+    }
+}
+
+/// What a key manager says of a change.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// New management data, where the key manager changed them: the ones before may not work any more.
+    pub management: Option<Management>,
+    /// The client's secret, where the key manager tells it: another one than before if a change replaces it (RFC 7592 section 2.2).
+    pub secret: Option<SecretString>,
+    /// When the key manager ends that secret by itself, where it does.
+    pub secret_ends: Option<Timestamp>,
+    /// What is otherwise than asked, as in [`Answer::differences`].
+    pub differences: Vec<String>,
 }
 
 /// An access token (RFC 6749 section 5.1).
@@ -430,8 +460,8 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// Gives a client a new secret; the published one goes on working unless `room` says otherwise.
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error>;
 
-    /// The client's newest secret, where it can be read back.
-    async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error>;
+    /// The client with its newest secret, where that can be read back.
+    async fn read_secret(&self, client: &Client) -> Result<Option<Answer>, Error>;
 
     /// Ends all secrets but `current` at `end`; never later than an end already set.
     async fn retire(&self, client: &Client, current: Current<'_>, end: Timestamp) -> Result<Changed, Error>;

@@ -39,7 +39,11 @@ const VERIFIED: &str = "appkeys.dev/verified";
 const RELEASED: &str = "appkeys.dev/released";
 const FORMER_SECRET: &str = "appkeys.dev/former-secret";
 const FORMER_UNTIL: &str = "appkeys.dev/former-secret-until";
+const DIFFERS: &str = "appkeys.dev/differs";
 const TOKENS: &str = "appkeys.dev/tokens";
+
+/// Longest text of [`Hints::differs`] in bytes.
+const DIFFERS_LIMIT: usize = 1024;
 
 /// What the annotations of a credential's Secret say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +82,8 @@ pub struct Hints {
     pub released: Option<Timestamp>,
     /// The Secret that had the credential before `secret.name` changed, and when it is deleted.
     pub former: Option<Former>,
+    /// What the key manager has made of the client otherwise than asked; empty where all is as asked.
+    pub differs: String,
     /// The access tokens in this Secret.
     pub tokens: TokenHints,
 }
@@ -138,6 +144,7 @@ impl Hints {
                     until,
                 })
                 .filter(|former| !former.name.is_empty()),
+            differs: text(DIFFERS),
             tokens: token_hints(annotations),
         }
     }
@@ -194,6 +201,7 @@ impl Hints {
                     .unwrap_or_default(),
             ),
             (FORMER_UNTIL, time(self.former.as_ref().map(|former| former.until))),
+            (DIFFERS, self.differs.clone()),
             (TOKENS, write_token_hints(&self.tokens)),
         ];
         pairs
@@ -202,6 +210,13 @@ impl Hints {
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
     }
+}
+
+/// [`Hints::differs`] of what a key manager says; cut where it is too long for an annotation that people read.
+pub fn differs(differences: &[String]) -> String {
+    let mut text = differences.join("; ");
+    text.truncate(text.floor_char_boundary(DIFFERS_LIMIT));
+    text
 }
 
 /// The access tokens that the annotations of a Secret speak of.
@@ -312,6 +327,7 @@ mod tests {
                 name: "old".into(),
                 until: now,
             }),
+            differs: "scope: asked for a, got none".into(),
             tokens: BTreeMap::from([("orders".to_owned(), token)]),
         };
         assert_eq!(Hints::read(&hints.write()), hints);

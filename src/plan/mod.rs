@@ -32,3 +32,15 @@ pub(crate) fn expose<S: serde::Serializer>(secret: &secrecy::SecretString, seria
     use secrecy::ExposeSecret as _;
     serializer.serialize_str(secret.expose_secret())
 }
+
+/// [`expose`] of a secret that may be absent.
+pub(crate) fn expose_option<S: serde::Serializer>(
+    secret: &Option<secrecy::SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    use secrecy::ExposeSecret as _;
+    match secret {
+        Some(secret) => serializer.serialize_some(secret.expose_secret()),
+        None => serializer.serialize_none(),
+    }
+}

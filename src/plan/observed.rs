@@ -13,7 +13,10 @@ use super::{
     secret::{self, Entries},
 };
 use crate::{
-    api::{ApplicationKey, ApplicationKeySpec, CredentialKind, GrantType, KeyManagerRef, Pkce, conditions::Say},
+    api::{
+        ApplicationKey, ApplicationKeySpec, CredentialKind, Environment, GrantType, KeyManagerRef, Pkce,
+        conditions::Say,
+    },
     key_manager::{Capabilities, Client, Endpoints, Management, Mark, Properties, Token},
 };
 
@@ -217,6 +220,9 @@ pub struct StoredAnswer {
     /// When the key manager ends the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ends: Option<Timestamp>,
+    /// What was registered otherwise than asked, as [`Hints::differs`] has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub differs: String,
 }
 
 /// A client and where it is.
@@ -238,6 +244,8 @@ pub struct PlacedClient {
 pub struct Hand {
     /// A secret that is registered and not published.
     pub credential: Option<InHand>,
+    /// What a registration or change has made otherwise than asked; empty where all is as asked.
+    pub differs: Option<String>,
     /// A client of our identity exists, with a secret that we do not know.
     pub exists: bool,
     /// The Secret and the state were read live in this pass; those of a new key are known from the watch alone.
@@ -294,6 +302,13 @@ pub enum Proof {
     },
     /// It does not, or it is missing.
     Refused(String),
+}
+
+/// Whether a client that was given `applied` and cannot be changed serves as well where it should have `wanted`: both are
+/// [`Observed::properties_hash`], and differ in names, or in where the key manager is.
+pub fn may_stay(applied: &str, wanted: &str) -> bool {
+    let nameless = |hash: &str| hash.split_once('.').map(|(_, nameless)| nameless.to_owned());
+    nameless(applied).is_some_and(|applied| Some(applied) == nameless(wanted))
 }
 
 /// How sure it is that a client is gone: both its management and its secret were refused.
@@ -469,11 +484,27 @@ impl Observed {
     }
 
     /// Hash of all that the client is given and of where its key manager is; a change means that the key manager and the
-    /// Secret must be told.
+    /// Secret must be told. Its part after the dot is of what the client can do, without its names: see [`may_stay`].
     pub fn properties_hash(&self, target: &Target) -> String {
-        let properties = serde_json::to_string(&self.properties(target)).unwrap_or_default();
+        let properties = self.properties(target);
+        let nameless = Properties {
+            mark: Mark {
+                cluster_id: String::new(),
+                namespace: String::new(),
+                name: String::new(),
+            },
+            application: String::new(),
+            display_name: String::new(),
+            // It goes into the name only, and no key changes it.
+            environment: Environment::default(),
+            frozen: false,
+            ..properties.clone()
+        };
+        let properties = serde_json::to_string(&properties).unwrap_or_default();
+        let nameless = serde_json::to_string(&nameless).unwrap_or_default();
         let endpoints = serde_json::to_string(&target.endpoints).unwrap_or_default();
-        identity::short_hash(&["properties", &target.reference.to_string(), &properties, &endpoints])
+        let all = identity::short_hash(&["properties", &target.reference.to_string(), &properties, &endpoints]);
+        format!("{all}.{}", identity::short_hash(&["nameless", &nameless]))
     }
 
     /// The access tokens that are published, wherever they are.

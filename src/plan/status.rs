@@ -20,6 +20,7 @@ pub const CONDITIONS: &[&str] = &[
     "RotationUnsupported",
     "CredentialExpiring",
     "SecretTypeKept",
+    "RegistrationDiffers",
     "TokensIssued",
     "ShortTokens",
     "ShortOverlap",

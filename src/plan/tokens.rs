@@ -76,6 +76,8 @@ pub fn says(o: &Observed) -> Vec<Say> {
     if let Some((name, word)) = o.hand.refused_tokens.first_key_value() {
         let text = format!("the credential works, but the key manager refuses access token {name} ({word})");
         says.push(Say::no("TokensIssued", "TokenRefused", text));
+    } else if let Some(say) = scopes_missing(o) {
+        says.push(say);
     }
     let life = |token: &TokenHint| token.expires_at.duration_since(token.issued_at);
     let short = o.token_hints().iter().find(|(_, token)| life(token) < SHORT_LIFE);
@@ -87,6 +89,21 @@ pub fn says(o: &Observed) -> Vec<Say> {
         says.push(Say::yes("ShortTokens", "ShortLife", text));
     }
     says
+}
+
+/// A token with fewer scopes than were asked for: some servers drop them without a word (RFC 6749 section 3.3 allows it).
+fn scopes_missing(o: &Observed) -> Option<Say> {
+    let hints = o.token_hints();
+    o.spec().access_tokens.iter().find_map(|token| {
+        let has = &hints.get(&token.name)?.scopes;
+        let missing: Vec<_> = token.scopes.iter().filter(|scope| !has.contains(scope)).cloned().collect();
+        let text = format!(
+            "the key manager issues access token {} without {}: look whether the client may have that there",
+            token.name,
+            missing.join(", ")
+        );
+        (!missing.is_empty()).then(|| Say::no("TokensIssued", "ScopesMissing", text))
+    })
 }
 
 fn fetch(o: &Observed, target: &Target, client_id: &str, secret: &SecretString, now: Timestamp) -> Option<Step> {

@@ -19,7 +19,11 @@ use appkeys::{
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::{Value, json};
 use testbed::{
-    key_managers::keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING},
+    key_managers::{
+        canaille::{self, Canaille},
+        keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING},
+        oidc_provider::OidcProvider,
+    },
     memory_api::{Id, MemoryApi, NoFaults},
 };
 use tokio::sync::Mutex;
@@ -33,7 +37,18 @@ pub(crate) struct Bed {
     pub(crate) secrets: Vec<(&'static str, Value)>,
     /// Its clients have one secret although the server could keep two.
     pub(crate) one_secret: bool,
+    /// Scopes that the server knows.
+    pub(crate) scopes: [&'static str; 2],
+    /// A scope that a client may not have is dropped from its tokens without a word, and not refused.
+    pub(crate) drops_scopes: bool,
+    /// Access tokens are JWTs for the resource that is asked for.
+    pub(crate) jwt: bool,
+    /// Clients can be changed and deleted.
+    pub(crate) management: bool,
 }
+
+/// The scopes of the servers that let us choose.
+const ORDERS: [&str; 2] = ["orders:read", "orders:write"];
 
 impl Bed {
     /// The resident key manager; all of it is in the API server.
@@ -43,6 +58,10 @@ impl Bed {
             spec: json!({"resident": {}}),
             secrets: vec![],
             one_secret: false,
+            scopes: ORDERS,
+            drops_scopes: false,
+            jwt: true,
+            management: true,
         }
     }
 
@@ -60,6 +79,36 @@ impl Bed {
                 ("keycloak-ca", json!({"ca.crt": keycloak.ca()})),
             ],
             one_secret: realm != ROTATING,
+            ..Self::resident()
+        }
+    }
+
+    /// An oidc-provider, over TLS with a CA of its own. `token` is the initial access token, where one is needed.
+    pub(crate) fn oidc_provider(server: &OidcProvider, token: Option<&str>) -> Self {
+        let mut oidc = json!({"issuer": server.issuer()});
+        let mut secrets = vec![("oidc-ca", json!({"ca.crt": server.ca()}))];
+        if let Some(token) = token {
+            oidc["initialAccessTokenSecretRef"] = json!({"name": "oidc-token"});
+            // With the line end that an editor leaves.
+            secrets.push(("oidc-token", json!({"token": format!("{token}\n")})));
+        }
+        Self {
+            name: "oidc-provider",
+            spec: json!({"oidc": oidc, "caBundleRef": {"name": "oidc-ca"}}),
+            secrets,
+            ..Self::resident()
+        }
+    }
+
+    /// A Canaille: it knows its own scopes only, and its tokens say nothing.
+    pub(crate) fn canaille(server: &Canaille) -> Self {
+        Self {
+            name: "canaille",
+            spec: json!({"oidc": {"issuer": server.issuer()}}),
+            scopes: canaille::SCOPES,
+            drops_scopes: true,
+            jwt: false,
+            ..Self::resident()
         }
     }
 

@@ -12,13 +12,14 @@ use appkeys::{
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use testbed::key_managers::keycloak::{BED, ROTATING};
+use testbed::key_managers::{
+    canaille::Canaille,
+    keycloak::{BED, ROTATING},
+    oidc_provider::{OidcProvider, Options},
+};
 
 use super::beds::{self, Bed};
 
-/// Scopes that the servers know.
-const READ: &str = "orders:read";
-const WRITE: &str = "orders:write";
 const REDIRECT: &str = "https://shop.example.com/callback";
 const RESOURCE: &str = "https://orders.example.com";
 
@@ -39,8 +40,52 @@ async fn a_keycloak_realm_with_a_policy_of_rotation_keeps_the_contract() {
     contract(&Bed::keycloak(&keycloak, ROTATING)).await;
 }
 
+#[tokio::test]
+async fn an_open_registration_with_registration_tokens_that_rotate_keeps_the_contract() {
+    let options = Options {
+        open: true,
+        ..Options::default()
+    };
+    let server = OidcProvider::start(options).await.unwrap();
+    contract(&Bed::oidc_provider(&server, None)).await;
+    assert_eq!(server.clients().await.unwrap(), [serde_json::Value::Null; 0], "no client is left");
+}
+
+#[tokio::test]
+async fn a_registration_with_an_initial_access_token_keeps_the_contract() {
+    let options = Options {
+        rotate_registration_token: false,
+        software_id: false,
+        ..Options::default()
+    };
+    let server = OidcProvider::start(options).await.unwrap();
+    contract(&Bed::oidc_provider(&server, Some(server.initial_access_token()))).await;
+}
+
+#[tokio::test]
+async fn a_registration_without_management_keeps_the_contract() {
+    let options = Options {
+        management: false,
+        ..Options::default()
+    };
+    let server = OidcProvider::start(options).await.unwrap();
+    let bed = Bed {
+        management: false,
+        ..Bed::oidc_provider(&server, Some(server.initial_access_token()))
+    };
+    contract(&bed).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_easy_about_registration_keeps_the_contract() {
+    provider();
+    let server = Canaille::start().await.unwrap();
+    contract(&Bed::canaille(&server)).await;
+}
+
 /// A client at a driver, as one key has it.
 struct Subject {
+    bed: Facts,
     driver: Arc<dyn KeyManager>,
     client: Client,
     properties: Properties,

@@ -14,7 +14,7 @@ use appkeys::{
     entropy::Entropy,
     key_manager::{
         Answer, Capabilities, Category, Changed, Choice, Client, Current, Drivers, Endpoints, Error, KeyAlgorithm,
-        KeyManager, Management, Mark, NewSecret, Opened, Overlap, PkceMethods, Properties, Registered, Room,
+        KeyManager, Management, Mark, NewSecret, Opened, Outcome, Overlap, PkceMethods, Properties, Registered, Room,
         SecretAdded, Server as KeyManagerServer, Token, TokenAnswer, TokenRequest, Wanted,
         resident::ResidentKeyManagers,
     },
@@ -187,6 +187,7 @@ impl Server {
             secret,
             management,
             secret_ends: None,
+            differences: vec![],
         }))
     }
 
@@ -202,13 +203,16 @@ impl Server {
         };
         if !self.given() {
             stored.mark = Some(properties.mark.clone());
-            return Ok(Changed::Done(None));
+            return Ok(Changed::done());
         }
         if !may_manage(stored, client) {
             return Ok(Changed::Refused);
         }
         stored.token = number;
-        Ok(Changed::Done(Some(self.management(&client.id, number))))
+        Ok(Changed::Done(Outcome {
+            management: Some(self.management(&client.id, number)),
+            ..Outcome::default()
+        }))
     }
 
     fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
@@ -267,7 +271,7 @@ impl Server {
             return Ok(Changed::NotThere);
         };
         stored.secrets.retain(|secret| secret == current);
-        Ok(Changed::Done(None))
+        Ok(Changed::done())
     }
 
     fn delete(&self, client: &Client) -> Changed {
@@ -278,7 +282,7 @@ impl Server {
             Ok(None) | Err(_) => return Changed::NotThere,
         }
         clients.remove(&client.id);
-        Changed::Done(None)
+        Changed::done()
     }
 }
 
@@ -289,6 +293,7 @@ impl Server {
         Management {
             uri: format!("https://key-manager/register/{id}"),
             token: token.into(),
+            previous: None,
         }
     }
 
@@ -437,12 +442,18 @@ impl KeyManager for Driver {
         .await
     }
 
-    async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error> {
+    async fn read_secret(&self, client: &Client) -> Result<Option<Answer>, Error> {
         let id = client.id.clone();
         self.call("read secret", false, move |server| {
             let clients = server.clients();
             let newest = clients.get(&id).and_then(|client| client.secrets.last().cloned());
-            Ok(newest.map(SecretString::from))
+            Ok(newest.map(|secret| Answer {
+                id: id.clone(),
+                secret: secret.into(),
+                management: None,
+                secret_ends: None,
+                differences: vec![],
+            }))
         })
         .await
     }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Failure, objects::write_state};
 use crate::{
     api::{Adopt, CredentialKind, KeyManagerRef},
     controller::{Context, observe::Seen, report, secrets, world},
     key_manager::{
-        self, Category, Changed, Client, KeyManager, Registered, TokenAnswer, TokenRequest, gate::Gated, private_key,
+        self, Category, Changed, Client, KeyManager, Outcome, Registered, TokenAnswer, TokenRequest, gate::Gated,
+        private_key,
     },
     plan::{
-        observed::{Attempt, InHand, PlacedClient, Proof, State, StoredAnswer},
+        hints,
+        observed::{Attempt, InHand, PlacedClient, Proof, Published, State, StoredAnswer},
         removal,
     },
 };
@@ -74,10 +76,53 @@ pub(super) async fn update(
     let changed = changing(&driver, driver.update(&client, &properties)).await?;
     seen.o.hand.updated = true;
     match changed {
-        Changed::Done(management) => keep_management(ctx, seen, client, management).await?,
+        Changed::Done(outcome) => done(ctx, seen, &driver, client, outcome).await?,
         Changed::NotThere if driver.capabilities().chosen_identity() => seen.o.hand.refused = true,
         Changed::NotThere | Changed::Refused => seen.o.hand.unmanageable = true,
     }
+    Ok(())
+}
+
+/// A change was made. Where it gave the client another secret (RFC 7592 section 2.2), the published one ended with it.
+async fn done(
+    ctx: &Context,
+    seen: &mut Seen,
+    driver: &Arc<dyn KeyManager>,
+    client: Client,
+    outcome: Outcome,
+) -> Result<(), Failure> {
+    let differs = hints::differs(&outcome.differences);
+    seen.o.hand.differs = Some(differs.clone());
+    let published = seen.o.secret.ours().and_then(Published::client_secret);
+    let is_published = |secret: &SecretString| {
+        let published = published.as_ref().map(|published| published.expose_secret());
+        published == Some(secret.expose_secret())
+    };
+    let fresh = outcome.secret.filter(|secret| !is_published(secret)).map(|secret| StoredAnswer {
+        client_id: client.id.clone(),
+        secret,
+        secret_ends: outcome.secret_ends,
+        differs,
+    });
+    keep_management(ctx, seen, client, outcome.management).await?;
+    let Some(fresh) = fresh else { return Ok(()) };
+    let request = TokenRequest {
+        client_id: &fresh.client_id,
+        secret: &fresh.secret,
+        authentication: seen.o.spec().client_authentication.unwrap_or_default(),
+        scopes: &[],
+        resource: None,
+    };
+    // What a server shows as the secret can be a mask or a hash of it.
+    if matches!(driver.token(request).await?, TokenAnswer::InvalidClient) {
+        return Ok(());
+    }
+    let state = State {
+        answer: Some(fresh.clone()),
+        ..seen.o.state.clone()
+    };
+    write_state(ctx, seen, state).await?;
+    hold(seen, fresh.client_id, fresh.secret, false, fresh.secret_ends);
     Ok(())
 }
 
@@ -189,7 +234,9 @@ pub(super) async fn store_answer(
         client_id: answer.id.clone(),
         secret: answer.secret.clone(),
         secret_ends: answer.secret_ends,
+        differs: hints::differs(&answer.differences),
     };
+    seen.o.hand.differs = Some(stored.differs.clone());
     let state = State {
         attempt: None,
         client: Some(PlacedClient { key_manager, client }),

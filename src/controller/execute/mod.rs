@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 pub use self::objects::write_status;
 use self::{
     clients::{
-        adopt, changing, delete_client, driver, find, find_left, fresh_credential, hold, not_there, not_working, prove,
-        register_given, update, verify,
+        adopt, changing, delete_client, driver, find, fresh_credential, hold, keep_management, not_there, not_working,
+        prove, register_given, update, verify,
     },
     objects::{begin, delete_former, entomb, fence, hand_over, published, remove_finalizer, write_secret, write_state},
 };
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::CredentialKind,
     key_manager::{self, Current, NewSecret, Registered, SecretAdded, TokenAnswer, TokenRequest},
-    plan::{observed::SecretView, status, step::Step},
+    plan::{hints, observed::SecretView, status, step::Step},
 };
 
 /// Why a pass ended before its plan did.
@@ -109,7 +109,10 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             };
             let driver = driver(ctx, seen)?;
             match changing(&driver, driver.register(&client, &properties, &secret, None)).await? {
-                Registered::Made(answer) => hold(seen, answer.id, answer.secret, false, answer.secret_ends),
+                Registered::Made(answer) => {
+                    seen.o.hand.differs = Some(hints::differs(&answer.differences));
+                    hold(seen, answer.id, answer.secret, false, answer.secret_ends);
+                }
                 Registered::Exists => seen.o.hand.exists = true,
             }
             Ok(())
@@ -138,13 +141,16 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             Ok(())
         }
         Step::ReadSecret(client) => {
-            let read = match seen.o.kind() {
+            if seen.o.kind() == CredentialKind::Nothing {
                 // A public client has none: what is there to hold is known.
-                CredentialKind::Nothing => Some(String::new().into()),
-                _ => driver(ctx, seen)?.read_secret(&client).await?,
-            };
-            match read {
-                Some(secret) => hold(seen, client.id, secret, false, None),
+                hold(seen, client.id, String::new().into(), false, None);
+                return Ok(());
+            }
+            match driver(ctx, seen)?.read_secret(&client).await? {
+                Some(answer) => {
+                    keep_management(ctx, seen, client, answer.management).await?;
+                    hold(seen, answer.id, answer.secret, false, answer.secret_ends);
+                }
                 None => seen.o.hand.occupied = true,
             }
             Ok(())

@@ -166,6 +166,7 @@ impl KeyManager for KeycloakDriver {
             secret: secret.clone(),
             management: None,
             secret_ends: made.and_then(|made| made.secret_ends()),
+            differences: vec![],
         }))
     }
 
@@ -226,9 +227,17 @@ impl KeyManager for KeycloakDriver {
         })
     }
 
-    async fn read_secret(&self, client: &Client) -> Result<Option<SecretString>, Error> {
+    async fn read_secret(&self, client: &Client) -> Result<Option<Answer>, Error> {
         let now = self.owned(&client.id, &[&client.mark]).await?;
-        Ok(now.and_then(|now| now.secret))
+        Ok(now.and_then(|now| {
+            Some(Answer {
+                id: now.client_id.clone(),
+                secret_ends: now.secret_ends(),
+                secret: now.secret?,
+                management: None,
+                differences: vec![],
+            })
+        }))
     }
 
     async fn retire(&self, client: &Client, current: Current<'_>, end: Timestamp) -> Result<Changed, Error> {
@@ -239,7 +248,7 @@ impl KeyManager for KeycloakDriver {
             return self.keep_key(&now, current.secret).await;
         }
         let Some(ends) = now.rotated_ends() else {
-            return Ok(Changed::Done(None));
+            return Ok(Changed::done());
         };
         if !now.has_secret(current.secret) {
             // Somebody gave it another secret: the published one may be the one that would end here.
@@ -253,7 +262,7 @@ impl KeyManager for KeycloakDriver {
         } else {
             true
         };
-        Ok(if there { Changed::Done(None) } else { Changed::NotThere })
+        Ok(if there { Changed::done() } else { Changed::NotThere })
     }
 
     async fn delete(&self, client: &Client) -> Result<Changed, Error> {
@@ -264,7 +273,7 @@ impl KeyManager for KeycloakDriver {
             Err(error) => return Err(error),
         };
         let there = self.admin.delete(&now.id).await?;
-        Ok(if there { Changed::Done(None) } else { Changed::NotThere })
+        Ok(if there { Changed::done() } else { Changed::NotThere })
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {

@@ -7,7 +7,7 @@ pub mod proof;
 pub mod reply;
 pub mod session;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 pub mod token;
 pub mod way;
 

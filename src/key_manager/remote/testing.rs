@@ -8,7 +8,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, Method, Uri},
     response::Response,
 };
 use jiff::Timestamp;
@@ -19,45 +19,47 @@ use super::way::{Bounds, HttpClient, Way};
 use crate::clock::Clock;
 
 /// Headers of an answer.
-pub(super) type Headers = &'static [(&'static str, &'static str)];
+pub(in crate::key_manager) type Headers = &'static [(&'static str, &'static str)];
 
 /// A request that came in.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub(in crate::key_manager) struct Seen {
+    pub(in crate::key_manager) method: Method,
+    pub(in crate::key_manager) path: String,
+    pub(in crate::key_manager) headers: HeaderMap,
+    pub(in crate::key_manager) body: String,
 }
 
 impl Seen {
     /// A header's text; empty where it is not there.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(in crate::key_manager) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// A member of the form.
-    pub(super) fn form(&self, name: &str) -> Option<String> {
+    pub(in crate::key_manager) fn form(&self, name: &str) -> Option<String> {
         let mut pairs = form_urlencoded::parse(self.body.as_bytes());
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 }
 
 /// The server.
-pub(super) struct Server {
+pub(in crate::key_manager) struct Server {
     /// Its URL, by address.
-    pub(super) url: String,
+    pub(in crate::key_manager) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     /// One that gives `answer` to a request and the number of those before it.
-    pub(super) async fn new(answer: impl Fn(&Seen, usize) -> Response + Send + Sync + 'static) -> Self {
+    pub(in crate::key_manager) async fn new(answer: impl Fn(&Seen, usize) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (seen, answer) = (Arc::new(Mutex::new(vec![])), Arc::new(answer));
         let all = Arc::clone(&seen);
-        let serve = async move |uri: Uri, headers: HeaderMap, body: Bytes| {
+        let serve = async move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
             let request = Seen {
+                method,
                 path: uri.to_string(),
                 headers,
                 body: String::from_utf8(body.to_vec()).unwrap(),
@@ -71,19 +73,19 @@ impl Server {
     }
 
     /// One that gives the same answer always.
-    pub(super) async fn always(status: u16, headers: Headers, body: &str) -> Self {
+    pub(in crate::key_manager) async fn always(status: u16, headers: Headers, body: &str) -> Self {
         let body = body.to_owned();
         Self::new(move |_, _| answer(status, headers, &body)).await
     }
 
     /// What came in so far.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(in crate::key_manager) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
 
 /// An answer.
-pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+pub(in crate::key_manager) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
     let mut answer = Response::builder().status(status);
     for (name, value) in headers {
         answer = answer.header(*name, *value);
@@ -92,17 +94,17 @@ pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Respo
 }
 
 /// An answer in JSON.
-pub(super) fn json(status: u16, body: &serde_json::Value) -> Response {
+pub(in crate::key_manager) fn json(status: u16, body: &serde_json::Value) -> Response {
     answer(status, &[("content-type", "application/json")], &body.to_string())
 }
 
 /// The time of tests: the clock of a [`Server`] is the machine's, far from it.
-pub(super) fn now() -> Timestamp {
+pub(in crate::key_manager) fn now() -> Timestamp {
     "2001-02-03T04:05:06Z".parse().unwrap()
 }
 
 /// Bounds of tests: no proxy, whatever the machine has.
-pub(super) fn bounds() -> Bounds {
+pub(in crate::key_manager) fn bounds() -> Bounds {
     Bounds {
         proxy: false,
         ..Bounds::default()
@@ -110,7 +112,7 @@ pub(super) fn bounds() -> Bounds {
 }
 
 /// A platform team's client that may call a [`Server`].
-pub(super) fn client() -> HttpClient {
+pub(in crate::key_manager) fn client() -> HttpClient {
     let way = Way {
         local_allowed: true,
         ..Way::default()
@@ -119,6 +121,6 @@ pub(super) fn client() -> HttpClient {
 }
 
 /// An address at which nobody listens.
-pub(super) async fn nobody() -> SocketAddr {
+pub(in crate::key_manager) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

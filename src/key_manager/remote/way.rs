@@ -172,7 +172,7 @@ impl HttpClient {
     /// Sends a request; `step` says for people what it is for ("register the client").
     ///
     /// # Errors
-    /// - [`Category::Unreachable`]: no answer (not sent where there was no connection), a server error, or one that never ends.
+    /// - [`Category::Unreachable`]: no answer (not sent where there was no connection), a server error other than 501, or one that never ends.
     /// - [`Category::Throttled`]: 429, with the time that was asked for (one second to one hour).
     /// - [`Category::InvalidRequest`]: a redirect, or a URL that is not allowed.
     pub async fn send(&self, step: &str, request: RequestBuilder) -> Result<Reply, Error> {
@@ -192,7 +192,9 @@ impl HttpClient {
         if status.is_redirection() {
             return Err(self.redirected(&reply, &url));
         }
-        if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
+        // "Not implemented" is no outage: the same call gets the same answer for ever.
+        let outage = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+        if status != StatusCode::TOO_MANY_REQUESTS && !outage {
             return Ok(reply);
         }
         let throttled = status == StatusCode::TOO_MANY_REQUESTS;

@@ -129,6 +129,7 @@ impl KeyManager for ResidentDriver {
                     secret: secret.clone(),
                     management: None,
                     secret_ends: None,
+                    differences: vec![],
                 }))
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => self
@@ -152,7 +153,7 @@ impl KeyManager for ResidentDriver {
         if record != *stored.record {
             self.replace(&stored, &record).await?;
         }
-        Ok(Changed::Done(None))
+        Ok(Changed::done())
     }
 
     async fn adopt(&self, client: &Client, _properties: &Properties) -> Result<Changed, Error> {
@@ -175,7 +176,7 @@ impl KeyManager for ResidentDriver {
         Ok(SecretAdded::Added(new.secret.clone()))
     }
 
-    async fn read_secret(&self, _client: &Client) -> Result<Option<SecretString>, Error> {
+    async fn read_secret(&self, _client: &Client) -> Result<Option<Answer>, Error> {
         Ok(None)
     }
 
@@ -188,7 +189,7 @@ impl KeyManager for ResidentDriver {
         if record.retire(&current, end) {
             self.replace(&stored, &record).await?;
         }
-        Ok(Changed::Done(None))
+        Ok(Changed::done())
     }
 
     async fn delete(&self, client: &Client) -> Result<Changed, Error> {
@@ -217,7 +218,7 @@ impl KeyManager for ResidentDriver {
             Err(error) => return Err(unreachable("delete", &error)),
         }
         self.store.remove(self.name(), &client.id);
-        Ok(Changed::Done(None))
+        Ok(Changed::done())
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {

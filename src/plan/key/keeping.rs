@@ -15,7 +15,7 @@ use crate::{
     api::{CredentialKind, application_key::Phase, conditions::Say},
     key_manager::{Client, Overlap},
     plan::{
-        observed::{Gone, Observed, PlacedClient, Published, State, Target},
+        observed::{Gone, Observed, PlacedClient, Published, State, Target, may_stay},
         step::Step,
         tokens,
     },
@@ -91,7 +91,9 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
         let client_id = client.id;
         return Some(Step::Check { client_id, secret });
     }
-    if o.hand.unmanageable {
+    // A new name is not worth a new client, nor its workloads' trouble.
+    let stays = o.hand.checked && may_stay(&published.hints.applied, &hash);
+    if o.hand.unmanageable && !stays {
         return Some(unmanageable(o, target, published, client, secret));
     }
     if o.hand.refused && !target.capabilities.chosen_identity() {
@@ -136,8 +138,8 @@ fn cannot_change(text: String) -> Step {
     ])
 }
 
-/// A client of given identity that cannot be managed any more: out of reach, or gone. Either way another one takes its
-/// place; but a key manager that lost its data, or that just starts, must not cost every key its client.
+/// A client of given identity that cannot be managed (any more): out of reach, or gone. Either way another one takes its
+/// place; but where nothing manages clients a refusal to do so says nothing of this one, and a key manager that lost its data, or that just starts, must not cost every key its client.
 pub(super) fn unmanageable(
     o: &Observed,
     target: &Target,

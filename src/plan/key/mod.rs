@@ -266,6 +266,7 @@ fn done(o: &Observed, target: &Target, now: Timestamp) -> Step {
     }
     says.extend(expiring(o, target, now));
     says.extend(type_kept(o));
+    says.extend(differs(o, target));
     says.extend(tokens::says(o));
     if let Some(why) = &o.hand.uncleaned {
         let text = format!("a deleted key of this name has left a client that is still to be deleted: {why}");
@@ -277,6 +278,13 @@ fn done(o: &Observed, target: &Target, now: Timestamp) -> Step {
         says.push(Say::yes("ShortOverlap", "ShorterThanKubelets", text));
     }
     Step::Done(says)
+}
+
+/// Servers drop and replace what they are asked for, and say so in their answers only.
+fn differs(o: &Observed, target: &Target) -> Option<Say> {
+    let differs = &o.secret.ours()?.hints.differs;
+    let text = format!("{} has this client otherwise than asked: {differs}", target.reference);
+    (!differs.is_empty()).then(|| Say::yes("RegistrationDiffers", "ServerChangedFields", text))
 }
 
 /// Kubernetes changes no Secret's type.

@@ -83,6 +83,9 @@ pub(super) fn publish(
     hints.cluster_id.clone_from(&o.cluster_id);
     hints.key_manager = Some(target.reference.clone());
     hash.clone_into(&mut hints.applied);
+    if let Some(differs) = &o.hand.differs {
+        hints.differs.clone_from(differs);
+    }
     if new {
         // What was asked for until now is handled by the write that publishes; so is what was found at the first publication.
         rotation::trigger(o.spec()).clone_into(&mut hints.handled_trigger);

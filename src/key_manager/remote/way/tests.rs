@@ -39,6 +39,7 @@ async fn what_is_no_answer_to_the_question_is_an_error_and_the_rest_is_the_drive
         (429, Some(Category::Throttled), true),
         (503, Some(Category::Unreachable), true),
         (500, Some(Category::Unreachable), false),
+        (501, None, false),
         (502, Some(Category::Unreachable), false),
         (200, None, false),
         (204, None, false),
