@@ -18,12 +18,12 @@ use crate::{
     plan::{hints::Hints, observed::ApplicationView},
 };
 
-fn at(hours: i64) -> Timestamp {
+pub(super) fn at(hours: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap()
 }
 
 /// A key with what `spec` adds, at a key manager like the resident one.
-fn new(spec: &serde_json::Value) -> Observed {
+pub(super) fn new(spec: &serde_json::Value) -> Observed {
     let mut all = json!({"applicationRef": {"name": "shop"}, "environment": "Production"});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     let object = json!({
@@ -66,7 +66,7 @@ fn new(spec: &serde_json::Value) -> Observed {
     }
 }
 
-fn written(rendered: Rendered) -> SecretView {
+pub(super) fn written(rendered: Rendered) -> SecretView {
     SecretView::Ours(Box::new(Published {
         name: rendered.name,
         uid: "u".into(),
