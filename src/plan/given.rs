@@ -120,7 +120,11 @@ fn what_a_server_made_otherwise_is_said_until_it_says_that_all_is_as_asked() {
     let says = says(&o);
     let say = said(&says, "RegistrationDiffers").unwrap();
     assert_eq!(say.reason, "ServerChangedFields");
-    assert!(say.message.contains("otherwise than asked: scope: asked for"), "{}", say.message);
+    assert!(
+        say.message.contains("otherwise than asked: scope: asked for"),
+        "{}",
+        say.message
+    );
     assert_eq!(hints(&o).differs.len(), 1024);
     o.hand.differs = Some(hints::differs(&[]));
     publish(&mut o);

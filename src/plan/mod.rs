@@ -36,6 +36,7 @@ pub(crate) fn expose<S: serde::Serializer>(secret: &secrecy::SecretString, seria
 }
 
 /// [`expose`] of a secret that may be absent.
+#[expect(clippy::ref_option, reason = "as serde calls it")]
 pub(crate) fn expose_option<S: serde::Serializer>(
     secret: &Option<secrecy::SecretString>,
     serializer: S,

@@ -96,7 +96,12 @@ fn scopes_missing(o: &Observed) -> Option<Say> {
     let hints = o.token_hints();
     o.spec().access_tokens.iter().find_map(|token| {
         let has = &hints.get(&token.name)?.scopes;
-        let missing: Vec<_> = token.scopes.iter().filter(|scope| !has.contains(scope)).cloned().collect();
+        let missing: Vec<_> = token
+            .scopes
+            .iter()
+            .filter(|scope| !has.contains(scope))
+            .cloned()
+            .collect();
         let text = format!(
             "the key manager issues access token {} without {}: look whether the client may have that there",
             token.name,

@@ -30,6 +30,10 @@ use tokio::sync::Mutex;
 
 use crate::support::{Cluster, provider};
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact about a server, and all combine"
+)]
 /// A key manager's spec and the Secrets that it names: (name, entries).
 pub(crate) struct Bed {
     pub(crate) name: &'static str,

@@ -7,7 +7,7 @@ use appkeys::{
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Choice, Client, Current, KeyManager, Mark, NewSecret, Overlap,
+        Answer, Capabilities, Category, Changed, Choice, Client, Current, KeyManager, Management, Mark, NewSecret, Overlap,
         PkceMethods, Properties, Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest, private_key,
     },
 };
@@ -444,7 +444,11 @@ impl<'a> Subject<'a> {
         };
         assert_eq!(read.secret.expose_secret(), secret.expose_secret());
         assert_eq!(read.id, self.client.id);
-        assert!(read.management.is_none(), "to look changes nothing");
+        let token = |by: &Management| by.token.expose_secret().to_owned();
+        if let Some(management) = &read.management {
+            let before = self.client.management.as_ref().map(token);
+            assert_eq!(Some(token(management)), before, "to look changes nothing");
+        }
     }
 
     async fn a_deleted_client_is_gone(&self, secret: &SecretString) {

@@ -76,7 +76,7 @@ pub(super) async fn update(
     let changed = changing(&driver, driver.update(&client, &properties)).await?;
     seen.o.hand.updated = true;
     match changed {
-        Changed::Done(outcome) => done(ctx, seen, &driver, client, outcome).await?,
+        Changed::Done(outcome) => Box::pin(done(ctx, seen, &driver, client, outcome)).await?,
         Changed::NotThere if driver.capabilities().chosen_identity() => seen.o.hand.refused = true,
         Changed::NotThere | Changed::Refused => seen.o.hand.unmanageable = true,
     }
@@ -95,15 +95,18 @@ async fn done(
     seen.o.hand.differs = Some(differs.clone());
     let published = seen.o.secret.ours().and_then(Published::client_secret);
     let is_published = |secret: &SecretString| {
-        let published = published.as_ref().map(|published| published.expose_secret());
+        let published = published.as_ref().map(secrecy::ExposeSecret::expose_secret);
         published == Some(secret.expose_secret())
     };
-    let fresh = outcome.secret.filter(|secret| !is_published(secret)).map(|secret| StoredAnswer {
-        client_id: client.id.clone(),
-        secret,
-        secret_ends: outcome.secret_ends,
-        differs,
-    });
+    let fresh = outcome
+        .secret
+        .filter(|secret| !is_published(secret))
+        .map(|secret| StoredAnswer {
+            client_id: client.id.clone(),
+            secret,
+            secret_ends: outcome.secret_ends,
+            differs,
+        });
     keep_management(ctx, seen, client, outcome.management).await?;
     let Some(fresh) = fresh else { return Ok(()) };
     let request = TokenRequest {

@@ -9,8 +9,8 @@ use super::{
     registrar::{Managed, Registrar},
 };
 use crate::key_manager::{
-    Answer, Capabilities, Category, Changed, Client, Endpoints, Error, KeyManager, Management, Mark, NewSecret, Outcome, Properties,
-    Registered, SecretAdded, TokenAnswer, TokenRequest,
+    Answer, Capabilities, Category, Changed, Client, Endpoints, Error, KeyManager, Management, Mark, NewSecret,
+    Outcome, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
     remote::{self, Dialect, HttpClient},
 };
 
@@ -71,7 +71,7 @@ impl KeyManager for OidcDriver {
                 let differences = answer.as_ref().map(|answer| asked.differences(answer));
                 Ok(Changed::Done(Outcome {
                     management,
-                    secret_ends: answer.as_ref().and_then(metadata::Registration::secret_ends),
+                    secret_ends: answer.as_ref().and_then(|answer| answer.secret_ends()),
                     secret: answer.and_then(|answer| answer.client_secret),
                     differences: differences.unwrap_or_default(),
                 }))

@@ -91,7 +91,7 @@ const fn grant_type(grant: GrantType) -> &'static str {
 
 /// What a server answers (RFC 7591 section 3.2.1, RFC 7592 section 3). Nulls and members of another shape count as not said.
 #[derive(Debug, Deserialize)]
-pub(super) struct Registration {
+pub(super) struct ClientInformation {
     #[serde(default, deserialize_with = "text")]
     pub(super) client_id: Option<String>,
     #[serde(default, deserialize_with = "secret")]
@@ -122,7 +122,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
     Ok(text.map(SecretString::from))
 }
 
-impl Registration {
+impl ClientInformation {
     /// When the server ends the secret; zero, or nothing said, is never.
     pub(super) fn secret_ends(&self) -> Option<Timestamp> {
         let seconds = match &self.client_secret_expires_at {
@@ -144,7 +144,7 @@ impl Asked {
 
     /// What was registered otherwise, a sentence for each member. What an answer does not speak of is not compared, save scopes:
     /// a server that drops all of them leaves the member out.
-    pub(super) fn differences(&self, now: &Registration) -> Vec<String> {
+    pub(super) fn differences(&self, now: &ClientInformation) -> Vec<String> {
         let one = |value: &Option<String>| value.clone().map(|value| vec![value]);
         let words = |values: &[String]| {
             let words = values.iter().flat_map(|value| value.split_whitespace());
@@ -180,7 +180,8 @@ impl Asked {
                 let registered = registered?;
                 let registered: BTreeSet<_> = registered.iter().map(String::as_str).collect();
                 let asked: BTreeSet<_> = asked.into_iter().collect();
-                (asked != registered).then(|| format!("{name}: asked for {}, got {}", shown(&asked), shown(&registered)))
+                (asked != registered)
+                    .then(|| format!("{name}: asked for {}, got {}", shown(&asked), shown(&registered)))
             })
             .collect()
     }

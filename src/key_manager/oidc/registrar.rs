@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     initial_token::InitialToken,
-    metadata::{Asked, Registration, Update},
+    metadata::{Asked, ClientInformation, Update},
 };
 use crate::key_manager::{
     Category, Error, Management,
@@ -28,7 +28,7 @@ pub(super) enum Managed {
     /// Done.
     Done {
         /// The client as it is now, where the answer says it.
-        answer: Option<Registration>,
+        answer: Option<Box<ClientInformation>>,
         /// What manages it from now on, where that changed.
         management: Option<Management>,
     },
@@ -56,7 +56,7 @@ impl Registrar {
     /// - `MissingPermission`: a policy of the server, whatever the token.
     /// - `InvalidRequest`: metadata that it does not take, or no registration there.
     /// - `Unreachable`: also a success that cannot be read: what it made is unknown.
-    pub(super) async fn register(&self, asked: &Asked) -> Result<(String, Registration), Error> {
+    pub(super) async fn register(&self, asked: &Asked) -> Result<(String, ClientInformation), Error> {
         let step = "register a client";
         let (token, version) = match &self.token {
             Some(initial) => {
@@ -81,7 +81,7 @@ impl Registrar {
         if !reply.status.is_success() {
             return Err(self.refused(&reply, asked));
         }
-        let registered: Registration = reply.json()?;
+        let registered: ClientInformation = reply.json()?;
         let Some(id) = registered.client_id.clone() else {
             return Err(reply.error(Category::Unreachable, "without a client id"));
         };
@@ -101,7 +101,7 @@ impl Registrar {
     }
 
     /// What manages a client that was just made; or nothing, and why that is worth a word.
-    pub(super) fn management(&self, registered: &Registration) -> (Option<Management>, Option<String>) {
+    pub(super) fn management(&self, registered: &ClientInformation) -> (Option<Management>, Option<String>) {
         let (Some(uri), Some(token)) = (
             &registered.registration_client_uri,
             &registered.registration_access_token,
@@ -187,14 +187,20 @@ impl Registrar {
     }
 
     /// What manages a client after a call that `worked` did: the answer may have taken another token's place.
-    fn managed(&self, method: &Method, reply: &Reply, by: &Management, worked: &SecretString) -> Result<Managed, Error> {
+    fn managed(
+        &self,
+        method: &Method,
+        reply: &Reply,
+        by: &Management,
+        worked: &SecretString,
+    ) -> Result<Managed, Error> {
         if *method == Method::DELETE || reply.body().is_empty() {
             return Ok(Managed::Done {
                 answer: None,
                 management: None,
             });
         }
-        let answer: Registration = reply.json()?;
+        let answer: ClientInformation = reply.json()?;
         let token = answer.registration_access_token.as_ref().unwrap_or(worked);
         let uri = answer.registration_client_uri.as_deref();
         let uri = uri.and_then(|uri| self.configuration_uri(uri)).map(String::from);
@@ -206,7 +212,7 @@ impl Registrar {
         };
         let as_before = now.uri == by.uri && same(&now.token, &by.token) && by.previous.is_none();
         Ok(Managed::Done {
-            answer: Some(answer),
+            answer: Some(Box::new(answer)),
             management: (!as_before).then_some(now),
         })
     }

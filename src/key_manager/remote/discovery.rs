@@ -57,7 +57,9 @@ pub(in crate::key_manager) fn text<'de, D: Deserializer<'de>>(deserializer: D) -
 }
 
 /// A list of strings, or one string; anything else counts as not said.
-pub(in crate::key_manager) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+pub(in crate::key_manager) fn list<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<String>>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => Some(vec![text]),
         Value::Array(items) => Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
