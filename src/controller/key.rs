@@ -65,7 +65,7 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
         return Again::At(ctx.clock.now() + wait);
     }
     match observe::observe(ctx, (*key).clone()).await {
-        Ok(seen) => pass(ctx, seen).await,
+        Ok(seen) => Box::pin(pass(ctx, seen)).await,
         Err(error) => {
             report::failed_pass(name, &Failure::from(error));
             Again::Failed

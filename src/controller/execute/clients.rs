@@ -76,7 +76,7 @@ pub(super) async fn update(
     let changed = changing(&driver, driver.update(&client, &properties)).await?;
     seen.o.hand.updated = true;
     match changed {
-        Changed::Done(outcome) => Box::pin(done(ctx, seen, &driver, client, outcome)).await?,
+        Changed::Done(outcome) => done(ctx, seen, &driver, client, outcome).await?,
         Changed::NotThere if driver.capabilities().chosen_identity() => seen.o.hand.refused = true,
         Changed::NotThere | Changed::Refused => seen.o.hand.unmanageable = true,
     }

@@ -96,7 +96,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
         Step::Look => Ok(observe::look(ctx, seen).await?),
         Step::HandOver(former) => hand_over(ctx, seen, &former).await,
         Step::Fence(published) => fence(ctx, seen, &published).await,
-        Step::RegisterGiven(properties) => Box::pin(register_given(ctx, seen, &properties)).await,
+        Step::RegisterGiven(properties) => register_given(ctx, seen, &properties).await,
         Step::Find(attempt) => find(ctx, seen, attempt).await,
         Step::Register {
             client,
@@ -148,7 +148,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             }
             match driver(ctx, seen)?.read_secret(&client).await? {
                 Some(answer) => {
-                    Box::pin(keep_management(ctx, seen, client, answer.management)).await?;
+                    keep_management(ctx, seen, client, answer.management).await?;
                     hold(seen, answer.id, answer.secret, false, answer.secret_ends);
                 }
                 None => seen.o.hand.occupied = true,
