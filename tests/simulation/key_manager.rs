@@ -94,6 +94,8 @@ pub(crate) struct Server {
     /// Clients with the secrets that they were seen to authenticate with.
     used: Mutex<BTreeSet<(String, String)>>,
     down: AtomicBool,
+    /// Whether an update gives a client of given identity another secret, and ends the one before.
+    pub(crate) renews: AtomicBool,
     /// How long its access tokens live.
     pub(crate) life: Mutex<SignedDuration>,
     /// Every secret value that it ever gave or took.
@@ -109,6 +111,7 @@ impl Server {
             counter: Mutex::default(),
             used: Mutex::default(),
             down: AtomicBool::new(false),
+            renews: AtomicBool::new(false),
             life: Mutex::new(SignedDuration::from_hours(12)),
             issued: Mutex::default(),
         }
@@ -209,8 +212,13 @@ impl Server {
             return Ok(Changed::Refused);
         }
         stored.token = number;
+        if self.renews.load(Ordering::SeqCst) {
+            stored.secrets = vec![format!("secret-{number}-at-{}", self.name)];
+            self.issued.lock().unwrap().extend(stored.secrets.clone());
+        }
         Ok(Changed::Done(Outcome {
             management: Some(self.management(&client.id, number)),
+            secret: stored.secrets.first().cloned().map(SecretString::from),
             ..Outcome::default()
         }))
     }

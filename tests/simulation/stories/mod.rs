@@ -4,6 +4,7 @@
 mod credentials; // a secret that is lost, cut off, rotated twice or fought over
 mod endings; // keys that are renamed, pruned, restored, deleted, or half made
 mod fleets; // many keys: restarts, outages, refused credentials, and what one change costs
+mod given; // servers that choose what clients are, and change it
 mod partial; // what arrives late, what is not seen, and what must not be written
 mod spread; // when the keys of a fleet are rotated and renewed
 mod unsaid; // what nobody may read, and what is frozen into the CRDs
