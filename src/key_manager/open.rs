@@ -13,9 +13,9 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     Category, Drivers, Error, Opened, Server, Wanted,
-    credentials::{CREDENTIAL, Entry, GivenSecret, INITIAL_ACCESS_TOKEN},
-    keycloak,
-    remote::{HttpClient, Way},
+    credentials::{CREDENTIAL, Entry, GivenSecret, GivenToken, INITIAL_ACCESS_TOKEN},
+    keycloak, oidc,
+    remote::{CredentialSource, HttpClient, Way},
     resident::ResidentKeyManagers,
 };
 use crate::{
@@ -81,7 +81,7 @@ pub struct Rejected {
 /// What a spec names: the CA and the operator's credential.
 struct Given {
     ca: Option<Entry>,
-    secret: Option<Arc<GivenSecret>>,
+    secret: Option<GivenSecret>,
     /// The version of the Secret with the credential.
     version: String,
 }
@@ -171,7 +171,7 @@ impl RemoteKeyManagers {
             ),
             Server::Resident(_) | Server::Unknown => (None, ""),
         };
-        let secret = name.map(|name| Arc::new(self.secret(wanted, name)));
+        let secret = name.map(|name| self.secret(wanted, name));
         let version = match &secret {
             Some(secret) => secret.read([entry]).await?.map(|entry| entry.version).concat(),
             None => String::new(),
@@ -192,7 +192,11 @@ impl RemoteKeyManagers {
         let http = HttpClient::new(&way, self.clock.clone()).map_err(invalid)?;
         let driver = match (wanted.server, given.secret) {
             (Server::Keycloak(spec), Some(secret)) => {
-                keycloak::open(spec, http, pem, secret, &self.clock, &self.entropy).await?
+                keycloak::open(spec, http, pem, Arc::new(secret), &self.clock, &self.entropy).await?
+            }
+            (Server::Oidc(spec), secret) => {
+                let token = secret.map(|secret| Arc::new(GivenToken(secret)) as Arc<dyn CredentialSource>);
+                oidc::open(spec, http, pem, token, &self.entropy).await?
             }
             _ => return Err(invalid("no kind of key manager is given".to_owned())),
         };

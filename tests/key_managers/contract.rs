@@ -7,8 +7,8 @@ use appkeys::{
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Choice, Client, Current, KeyManager, Management, Mark, NewSecret, Overlap,
-        PkceMethods, Properties, Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest, private_key,
+        Answer, Capabilities, Category, Changed, Choice, Client, Current, KeyManager, Management, Mark, NewSecret,
+        Overlap, PkceMethods, Properties, Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest, private_key,
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -104,19 +104,19 @@ async fn contract(bed: &Bed) {
         ClientAuthentication::PrivateKeyJwt,
     ] {
         if can.authentication.contains(&authentication) {
-            let subject = Subject::new(driver.clone(), "machine", authentication);
-            a_machine_keeps_the_contract(bed, subject).await;
+            let subject = Subject::new(bed, driver.clone(), "machine", authentication);
+            a_machine_keeps_the_contract(subject).await;
         }
     }
     if can.grant_types.contains(&GrantType::AuthorizationCode) {
         for authentication in can.authentication {
-            let subject = Subject::new(driver.clone(), "login", authentication).with_logins();
+            let subject = Subject::new(bed, driver.clone(), "login", authentication).with_logins();
             an_app_with_logins_keeps_the_contract(subject).await;
         }
     }
 }
 
-async fn a_machine_keeps_the_contract(bed: &Bed, subject: Subject) {
+async fn a_machine_keeps_the_contract(subject: Subject<'_>) {
     let first = subject.made().await;
     let subject = subject.managed(&first);
     subject.a_token_has_what_was_asked_for(&first.secret).await;
@@ -140,7 +140,8 @@ async fn an_app_with_logins_keeps_the_contract(subject: Subject<'_>) {
     }
     subject.a_create_can_be_repeated().await;
     let deleted = subject.driver.delete(&subject.client).await.unwrap();
-    assert!(matches!(deleted, Changed::Done(_)), "{deleted:?}");
+    let gone = matches!(deleted, Changed::Done(_));
+    assert!(gone || !subject.bed.management, "{deleted:?}");
 }
 
 impl<'a> Subject<'a> {
@@ -206,7 +207,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn current<'a>(&self, secret: &'a SecretString) -> Current<'a> {
+    fn current<'b>(&self, secret: &'b SecretString) -> Current<'b> {
         Current {
             kind: self.kind(),
             secret,

@@ -111,6 +111,7 @@ async fn done(
     let Some(fresh) = fresh else { return Ok(()) };
     let request = TokenRequest {
         client_id: &fresh.client_id,
+        code_for: seen.o.code_for(),
         secret: &fresh.secret,
         authentication: seen.o.spec().client_authentication.unwrap_or_default(),
         scopes: &[],
@@ -355,6 +356,7 @@ pub(super) async fn prove(ctx: &Context, seen: &mut Seen, adopt: Adopt) -> Resul
     let management = management.map(|(uri, token)| key_manager::Management {
         uri: uri.to_owned(),
         token: token.to_owned().into(),
+        previous: None,
     });
     let request = TokenRequest {
         client_id: &adopt.client_id,
@@ -386,7 +388,7 @@ pub(super) async fn adopt(
     keep_management(ctx, seen, client.clone(), client.management.clone()).await?;
     let id = client.id.clone();
     match changing(&driver, driver.adopt(&client, properties)).await? {
-        Changed::Done(management) => keep_management(ctx, seen, client, management).await?,
+        Changed::Done(outcome) => keep_management(ctx, seen, client, outcome.management).await?,
         // It can be used and not changed: what manages it was not given, or was used up when an answer was lost.
         Changed::Refused => {}
         Changed::NotThere => return Err(not_there(&client)),

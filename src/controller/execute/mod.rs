@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 pub use self::objects::write_status;
 use self::{
     clients::{
-        adopt, changing, delete_client, driver, find, find_left, fresh_credential, hold, keep_management, not_there, not_working,
-        prove, register_given, update, verify,
+        adopt, changing, delete_client, driver, find, find_left, fresh_credential, hold, keep_management, not_there,
+        not_working, prove, register_given, update, verify,
     },
     objects::{begin, delete_former, entomb, fence, hand_over, published, remove_finalizer, write_secret, write_state},
 };

@@ -61,7 +61,7 @@ impl KeycloakDriver {
         for scope in &new {
             self.admin.assign(&now.id, scope, true).await?;
         }
-        Ok(Changed::Done(None))
+        Ok(Changed::done())
     }
 
     /// Another key beside the published one: both are in the client's `jwks` until the old one is taken out.
@@ -92,13 +92,13 @@ impl KeycloakDriver {
             return Err(Error::new(Category::NotYet, text));
         }
         if keys.len() == 1 {
-            return Ok(Changed::Done(None));
+            return Ok(Changed::done());
         }
         let there = self
             .admin
             .put(&now.id, &representation::with_keys(now, &[current]))
             .await?;
-        Ok(if there { Changed::Done(None) } else { Changed::NotThere })
+        Ok(if there { Changed::done() } else { Changed::NotThere })
     }
 
     /// Whether the secret before the new one still works: workloads hold it until they see the new one.

@@ -8,10 +8,14 @@ use super::{
     metadata,
     registrar::{Managed, Registrar},
 };
-use crate::key_manager::{
-    Answer, Capabilities, Category, Changed, Client, Endpoints, Error, KeyManager, Management, Mark, NewSecret,
-    Outcome, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
-    remote::{self, Dialect, HttpClient},
+use crate::{
+    api::CredentialKind,
+    entropy::Entropy,
+    key_manager::{
+        Answer, Capabilities, Category, Changed, Client, Current, Endpoints, Error, KeyManager, Management, Mark,
+        NewSecret, Outcome, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
+        remote::{self, Dialect, HttpClient, TokenEndpoint},
+    },
 };
 
 /// A server with dynamic client registration.
@@ -21,6 +25,7 @@ pub(super) struct OidcDriver {
     pub(super) http: HttpClient,
     pub(super) capabilities: Capabilities,
     pub(super) endpoints: Endpoints,
+    pub(super) entropy: Entropy,
 }
 
 #[async_trait]
@@ -37,15 +42,25 @@ impl KeyManager for OidcDriver {
         &self,
         _client: &Client,
         properties: &Properties,
-        _secret: &SecretString,
+        secret: &SecretString,
         attempt: Option<&str>,
     ) -> Result<Registered, Error> {
-        let asked = metadata::asked(properties, attempt);
+        let kind = properties.authentication.credential();
+        let keys = match kind {
+            CredentialKind::PrivateKey => Some(metadata::key_set(secret)?),
+            CredentialKind::Secret | CredentialKind::Nothing => None,
+        };
+        let asked = metadata::asked(properties, attempt, keys);
         let (id, registered) = self.registrar.register(&asked).await?;
         let (management, why) = self.registrar.management(&registered);
         let mut differences = asked.differences(&registered);
         differences.extend(why);
-        let Some(secret) = registered.client_secret.clone() else {
+        let given = match kind {
+            CredentialKind::Secret => registered.client_secret.clone(),
+            // The key is ours, and a public client has nothing.
+            CredentialKind::PrivateKey | CredentialKind::Nothing => Some(secret.clone()),
+        };
+        let Some(secret) = given else {
             return Err(self.without_a_secret(&id, management.as_ref()).await);
         };
         Ok(Registered::Made(Answer {
@@ -62,11 +77,25 @@ impl KeyManager for OidcDriver {
     }
 
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
-        let asked = metadata::asked(properties, None);
         let Some(management) = &client.management else {
             return Ok(Changed::Refused);
         };
-        match self.registrar.update(&client.id, management, &asked).await? {
+        let mut management = management.clone();
+        let mut keys = None;
+        if properties.authentication.credential() == CredentialKind::PrivateKey {
+            // An update takes the place of all metadata: the keys are sent as they are there.
+            let Managed::Done {
+                answer,
+                management: new,
+            } = self.registrar.read(&management).await?
+            else {
+                return Ok(Changed::Refused);
+            };
+            keys = answer.and_then(|answer| answer.keys());
+            management = new.unwrap_or(management);
+        }
+        let asked = metadata::asked(properties, None, keys);
+        match self.registrar.update(&client.id, &management, &asked).await? {
             Managed::Done { answer, management } => {
                 let differences = answer.as_ref().map(|answer| asked.differences(answer));
                 Ok(Changed::Done(Outcome {
@@ -78,6 +107,11 @@ impl KeyManager for OidcDriver {
             }
             Managed::Refused | Managed::Unsupported => Ok(Changed::Refused),
         }
+    }
+
+    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+        // Who has its registration access token may change it: there is no mark to look at.
+        self.update(client, properties).await
     }
 
     async fn add_secret(&self, _client: &Client, _new: NewSecret<'_>) -> Result<SecretAdded, Error> {
@@ -102,7 +136,7 @@ impl KeyManager for OidcDriver {
         }))
     }
 
-    async fn retire(&self, _client: &Client, _current: &SecretString, _end: Timestamp) -> Result<Changed, Error> {
+    async fn retire(&self, _client: &Client, _current: Current<'_>, _end: Timestamp) -> Result<Changed, Error> {
         Err(never("end a client's secret"))
     }
 
@@ -117,7 +151,15 @@ impl KeyManager for OidcDriver {
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
-        remote::client_credentials(&self.http, &self.endpoints.token, request, Dialect::Standard).await
+        let endpoint = TokenEndpoint {
+            http: &self.http,
+            url: &self.endpoints.token,
+            // RFC 7523 section 3 names it; some servers know no other.
+            audience: &self.endpoints.token,
+            dialect: Dialect::Standard,
+            entropy: &self.entropy,
+        };
+        endpoint.ask(request).await
     }
 
     fn settles(&self) -> SignedDuration {

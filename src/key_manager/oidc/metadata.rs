@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::{
     api::{ClientAuthentication, GrantType},
     key_manager::{
-        Mark, Properties,
+        Category, Error, Mark, Properties,
+        private_key::PrivateKey,
         remote::discovery::{list, text},
     },
 };
@@ -32,6 +33,11 @@ pub(super) struct Asked {
     /// Divided by spaces. Some servers refuse to be asked for any, so it is left out where none is wanted.
     #[serde(skip_serializing_if = "String::is_empty")]
     scope: String,
+    /// The public keys of a client that signs assertions (RFC 7517), and what it signs with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint_auth_signing_alg: Option<String>,
     /// The owner's mark, where it is kept.
     software_id: String,
 }
@@ -46,7 +52,7 @@ pub(super) struct Update<'a> {
 }
 
 /// What is asked for a client with these properties; the attempt is in its name, for whoever looks for an orphan.
-pub(super) fn asked(properties: &Properties, attempt: Option<&str>) -> Asked {
+pub(super) fn asked(properties: &Properties, attempt: Option<&str>, keys: Option<Value>) -> Asked {
     let has = |grant| properties.grant_types.contains(&grant);
     let mut name = format!("{} ({})", properties.display_name, properties.environment);
     let attempt = attempt.map(|attempt| format!(" {attempt}")).unwrap_or_default();
@@ -63,10 +69,24 @@ pub(super) fn asked(properties: &Properties, attempt: Option<&str>) -> Asked {
         } else {
             vec![]
         },
-        redirect_uris: vec![],
+        redirect_uris: properties.redirect_uris.clone(),
+        token_endpoint_auth_signing_alg: keys
+            .as_ref()
+            .and_then(|keys| keys["keys"][0]["alg"].as_str().map(str::to_owned)),
+        jwks: keys,
         scope: properties.scopes.join(" "),
         software_id: software_id(&properties.mark),
     }
+}
+
+/// The `jwks` of a client with this private key in PEM.
+///
+/// # Errors
+/// `InvalidRequest`: it cannot be read.
+pub(super) fn key_set(pem: &SecretString) -> Result<Value, Error> {
+    let invalid = |error: &dyn std::fmt::Display| Error::new(Category::InvalidRequest, error.to_string());
+    let key = PrivateKey::from_pem(pem).map_err(|error| invalid(&error))?;
+    Ok(serde_json::json!({ "keys": [key.public()] }))
 }
 
 /// Neither namespaces nor names have a slash.
@@ -78,6 +98,8 @@ const fn authentication(authentication: ClientAuthentication) -> &'static str {
     match authentication {
         ClientAuthentication::ClientSecretBasic => "client_secret_basic",
         ClientAuthentication::ClientSecretPost => "client_secret_post",
+        ClientAuthentication::PrivateKeyJwt => "private_key_jwt",
+        ClientAuthentication::None => "none",
     }
 }
 
@@ -112,6 +134,8 @@ pub(super) struct ClientInformation {
     response_types: Option<Vec<String>>,
     #[serde(default, deserialize_with = "list")]
     redirect_uris: Option<Vec<String>>,
+    #[serde(default)]
+    jwks: Value,
     #[serde(default, deserialize_with = "list")]
     scope: Option<Vec<String>>,
 }
@@ -123,6 +147,11 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
 }
 
 impl ClientInformation {
+    /// The public keys that it has.
+    pub(super) fn keys(self) -> Option<Value> {
+        Some(self.jwks).filter(|keys| keys["keys"].is_array())
+    }
+
     /// When the server ends the secret; zero, or nothing said, is never.
     pub(super) fn secret_ends(&self) -> Option<Timestamp> {
         let seconds = match &self.client_secret_expires_at {

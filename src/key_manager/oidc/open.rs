@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{driver::OidcDriver, initial_token::InitialToken, registrar::Registrar};
 use crate::{
-    api::{GrantType, OidcSpec},
+    api::{ClientAuthentication, GrantType, OidcSpec},
+    entropy::Entropy,
     key_manager::{
-        Capabilities, Category, Choice, Error, KeyManager, Overlap,
+        Capabilities, Category, Choice, Error, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
         remote::{CredentialSource, HttpClient, Metadata, discover},
     },
 };
@@ -20,6 +21,7 @@ pub(in crate::key_manager) async fn open(
     http: HttpClient,
     ca: Option<String>,
     token: Option<Arc<dyn CredentialSource>>,
+    entropy: &Entropy,
 ) -> Result<Arc<dyn KeyManager>, Error> {
     let metadata = discover(&http, &spec.issuer).await?;
     let endpoint = spec
@@ -39,6 +41,7 @@ pub(in crate::key_manager) async fn open(
         endpoints: metadata.endpoints(ca),
         registrar: Registrar::new(http.clone(), endpoint, token.map(InitialToken::new)),
         http,
+        entropy: entropy.clone(),
     }))
 }
 
@@ -74,6 +77,14 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
         ),
         ("FindClient", "no request of RFC 7591 looks for clients"),
         (
+            "PkceS256",
+            "dynamic client registration has no member for it: apps use PKCE where the server knows it",
+        ),
+        (
+            "AdoptClient",
+            "where its registration access token is given; without one it is used as it is and never changed",
+        ),
+        (
             "AccessTokenLifetime",
             "dynamic client registration has no member for it: the server decides",
         ),
@@ -91,6 +102,46 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
             .map(|(grant, _)| grant)
             .collect(),
         access_token_lifetime: false,
+        adopt: true,
+        authentication: authentication(metadata),
+        key_algorithm: algorithm(metadata).unwrap_or_default(),
+        key_overlap: Overlap::None,
+        pkce: PkceMethods::Nothing,
         reasons: reasons.map(|(name, text)| (name, text.to_owned())).into(),
     }
+}
+
+/// How clients can prove themselves; where the metadata do not say, by their secret (RFC 8414 section 2).
+fn authentication(metadata: &Metadata) -> Vec<ClientAuthentication> {
+    let all = [
+        (ClientAuthentication::ClientSecretBasic, "client_secret_basic"),
+        (ClientAuthentication::ClientSecretPost, "client_secret_post"),
+        (ClientAuthentication::PrivateKeyJwt, "private_key_jwt"),
+        (ClientAuthentication::None, "none"),
+    ];
+    let said = metadata.token_endpoint_auth_methods_supported.as_deref();
+    let has = |authentication: ClientAuthentication, name: &str| match said {
+        Some(said) => said.iter().any(|other| other == name),
+        None => authentication == ClientAuthentication::ClientSecretBasic,
+    };
+    let mut can: Vec<_> = all
+        .into_iter()
+        .filter(|(a, name)| has(*a, name))
+        .map(|(a, _)| a)
+        .collect();
+    if algorithm(metadata).is_none() {
+        can.retain(|authentication| *authentication != ClientAuthentication::PrivateKeyJwt);
+    }
+    can
+}
+
+/// What assertions are signed with: the first of ours that the server knows.
+fn algorithm(metadata: &Metadata) -> Option<KeyAlgorithm> {
+    let Some(said) = &metadata.token_endpoint_auth_signing_alg_values_supported else {
+        return Some(KeyAlgorithm::ES256);
+    };
+    let knows = |name: &str| said.iter().any(|other| other == name);
+    [(KeyAlgorithm::ES256, "ES256"), (KeyAlgorithm::RS256, "RS256")]
+        .into_iter()
+        .find_map(|(algorithm, name)| knows(name).then_some(algorithm))
 }

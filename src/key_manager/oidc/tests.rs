@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::open;
 use crate::{
     api::{ClientAuthentication, Environment, GrantType, OidcSpec},
+    entropy::Entropy,
     key_manager::{
         Answer, Category, Changed, Client, Error, KeyManager, Management, Mark, Outcome, Properties, Registered,
         remote::{
@@ -77,7 +78,7 @@ async fn driver_with(server: &Server, token: Option<Arc<AtomicUsize>>) -> Arc<dy
         ..OidcSpec::default()
     };
     let token = token.map(|versions| Arc::new(Token(versions)) as Arc<dyn CredentialSource>);
-    open(&spec, http(), None, token).await.unwrap()
+    open(&spec, http(), None, token, &Entropy::system()).await.unwrap()
 }
 
 async fn driver(server: &Server) -> Arc<dyn KeyManager> {
@@ -92,6 +93,8 @@ fn properties() -> Properties {
         environment: Environment::Sandbox,
         authentication: ClientAuthentication::ClientSecretBasic,
         grant_types: vec![GrantType::ClientCredentials],
+        redirect_uris: vec![],
+        pkce: None,
         scopes: vec!["orders:read".into(), "orders:write".into()],
         resources: vec![],
         access_token_lifetime: None,
@@ -596,11 +599,11 @@ async fn a_server_that_names_no_registration_endpoint_is_refused_unless_the_spec
         issuer: server.url.clone(),
         ..OidcSpec::default()
     };
-    let error = open(&spec, http(), None, None).await.unwrap_err();
+    let error = open(&spec, http(), None, None, &Entropy::system()).await.unwrap_err();
     assert_eq!(error.category, Category::InvalidRequest);
     assert!(error.message.contains("give oidc.registrationEndpoint"), "{error}");
     spec.registration_endpoint = Some(format!("{}/register", server.url));
-    let driver = open(&spec, http(), None, None).await.unwrap();
+    let driver = open(&spec, http(), None, None, &Entropy::system()).await.unwrap();
     let missing = driver.capabilities().status();
     assert!(
         missing.iter().all(|capability| !capability.reason.is_empty()),
