@@ -127,7 +127,7 @@ impl Bed {
         let mut items: Vec<_> = self.secrets.iter().map(secret).collect();
         let mut spec = self.spec.clone();
         spec["access"] = json!([{
-            "namespaceSelector": {}, "scopes": ["orders:read", "orders:write"],
+            "namespaceSelector": {}, "scopes": self.scopes,
             "resources": ["https://orders.example.com"], "grantTypes": ["ClientCredentials", "AuthorizationCode"],
             "redirectUriPatterns": ["https://shop.example.com/*"], "clientIdPrefix": "chosen-",
         }]);
@@ -202,4 +202,16 @@ pub(crate) async fn keycloak() -> Arc<Keycloak> {
     let keycloak = Arc::new(Keycloak::start(Options::default()).await.unwrap());
     *shared = Arc::downgrade(&keycloak);
     keycloak
+}
+
+/// The cluster that these tests share; its operator may use key managers on this machine.
+pub(crate) async fn cluster() -> Arc<Cluster> {
+    static SHARED: Mutex<std::sync::Weak<Cluster>> = Mutex::const_new(std::sync::Weak::new());
+    let mut shared = SHARED.lock().await;
+    if let Some(cluster) = shared.upgrade() {
+        return cluster;
+    }
+    let cluster = Arc::new(Cluster::start_with(&["--allow-local-key-managers"]).await);
+    *shared = Arc::downgrade(&cluster);
+    cluster
 }

@@ -7,13 +7,17 @@ use appkeys::{
     key_manager::Overlap,
 };
 use serde_json::{Value, json};
-use testbed::key_managers::keycloak::{BED, ROTATING};
+use testbed::key_managers::{
+    canaille::Canaille,
+    keycloak::{BED, ROTATING},
+    oidc_provider::{OidcProvider, Options},
+};
 
 use super::{
     beds::{self, Bed},
     prober::Prober,
 };
-use crate::support::{Cluster, is_ready, key, team, token};
+use crate::support::{Cluster, is_ready, key, provider, team, token};
 
 #[tokio::test]
 async fn a_key_lives_at_the_resident_key_manager() {
@@ -32,21 +36,38 @@ async fn a_key_lives_at_a_keycloak_realm_with_a_policy_of_rotation() {
     life(&Bed::keycloak(&keycloak, ROTATING)).await;
 }
 
+#[tokio::test]
+async fn a_key_lives_at_a_registration_server() {
+    provider();
+    let server = OidcProvider::start(Options::default()).await.unwrap();
+    life(&Bed::oidc_provider(&server, Some(server.initial_access_token()))).await;
+    assert!(server.clients().await.unwrap().is_empty(), "no client is left");
+}
+
+#[tokio::test]
+async fn a_key_lives_at_a_server_that_is_easy_about_registration() {
+    provider();
+    let server = Canaille::start().await.unwrap();
+    life(&Bed::canaille(&server)).await;
+}
+
 /// One key at one server.
 struct Life {
     cluster: Arc<Cluster>,
+    scopes: [&'static str; 2],
     bed: String,
     namespace: String,
 }
 
 async fn life(bed: &Bed) {
     let capabilities = bed.open().await.unwrap().driver.capabilities().clone();
-    let cluster = Cluster::shared().await;
+    let cluster = beds::cluster().await;
     bed.install(&cluster);
     let namespace = format!("life-{}", bed.name);
     team(&cluster, &namespace).await;
     let life = Life {
         cluster,
+        scopes: bed.scopes,
         bed: bed.name.to_owned(),
         namespace,
     };
@@ -68,7 +89,7 @@ fn credential(key: &ApplicationKey) -> Option<&appkeys::api::application_key::Cr
 }
 
 /// Ready with this version of the credential, and nothing under way.
-fn at_rest(version: i64) -> impl Fn(&ApplicationKey) -> bool {
+pub(super) fn at_rest(version: i64) -> impl Fn(&ApplicationKey) -> bool {
     move |key| {
         let rests = credential(key).is_some_and(|c| c.version == version && c.previous_valid_until.is_none());
         is_ready(key) && rests
@@ -87,9 +108,10 @@ impl Life {
     }
 
     async fn a_token_with_scopes_is_renewed(&self, lifetimes: bool) {
+        let [read, write] = self.scopes;
         let mut spec = json!({
-            "scopes": ["orders:read", "orders:write"],
-            "accessTokens": [{"name": "orders", "scopes": ["orders:read"], "resource": "https://orders.example.com"}],
+            "scopes": self.scopes,
+            "accessTokens": [{"name": "orders", "scopes": [read], "resource": "https://orders.example.com"}],
         });
         if lifetimes {
             // Renewed as soon as it is five seconds old.
@@ -99,8 +121,8 @@ impl Life {
         self.cluster.apply(&self.key("token", &spec));
         let ready = self.cluster.ready(&self.namespace, "token").await;
         let status = ready.status.unwrap();
-        assert!(status.access_tokens[0].scopes.contains(&"orders:read".to_owned()));
-        let (code, answer) = token(&self.secret("token").await, &[("scope", "orders:write")]).await;
+        assert!(status.access_tokens[0].scopes.contains(&read.to_owned()));
+        let (code, answer) = token(&self.secret("token").await, &[("scope", write)]).await;
         assert_eq!(code, 200, "{answer}");
         if lifetimes {
             let first = self.secret("token-tokens").await["orders.access-token"].clone();

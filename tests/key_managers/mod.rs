@@ -4,5 +4,6 @@ mod beds; // the servers, and how each is opened
 mod contract; // what every driver does, save where a capability says otherwise
 mod prober; // a workload that logs in all the time
 mod life; // a key from its making to its end at each server
+mod moves; // from one server to another and back
 mod kills; // kill -9 with real servers
 mod outage; // a server that is away for a minute
