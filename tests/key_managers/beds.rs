@@ -49,6 +49,8 @@ pub(crate) struct Bed {
     pub(crate) jwt: bool,
     /// Clients can be changed and deleted.
     pub(crate) management: bool,
+    /// Clients can sign assertions; one of the servers says so and then reads no key that it was given at registration.
+    pub(crate) assertions: bool,
 }
 
 /// The scopes of the servers that let us choose.
@@ -66,6 +68,7 @@ impl Bed {
             drops_scopes: false,
             jwt: true,
             management: true,
+            assertions: true,
         }
     }
 
@@ -112,6 +115,7 @@ impl Bed {
             scopes: canaille::SCOPES,
             drops_scopes: true,
             jwt: false,
+            assertions: false,
             ..Self::resident()
         }
     }

@@ -103,13 +103,17 @@ async fn contract(bed: &Bed) {
         ClientAuthentication::ClientSecretPost,
         ClientAuthentication::PrivateKeyJwt,
     ] {
-        if can.authentication.contains(&authentication) {
+        let assertions = authentication == ClientAuthentication::PrivateKeyJwt;
+        if can.authentication.contains(&authentication) && (bed.assertions || !assertions) {
             let subject = Subject::new(bed, driver.clone(), "machine", authentication);
             a_machine_keeps_the_contract(subject).await;
         }
     }
     if can.grant_types.contains(&GrantType::AuthorizationCode) {
         for authentication in can.authentication {
+            if authentication == ClientAuthentication::PrivateKeyJwt && !bed.assertions {
+                continue;
+            }
             let subject = Subject::new(bed, driver.clone(), "login", authentication).with_logins();
             an_app_with_logins_keeps_the_contract(subject).await;
         }
