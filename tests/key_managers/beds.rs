@@ -49,8 +49,9 @@ pub(crate) struct Bed {
     pub(crate) jwt: bool,
     /// Clients can be changed and deleted.
     pub(crate) management: bool,
-    /// Clients can sign assertions; one of the servers says so and then reads no key that it was given at registration.
-    pub(crate) assertions: bool,
+    /// Its client_credentials grant takes `client_secret_basic` only, and it reads no key of a registration, whatever its
+    /// metadata say.
+    pub(crate) only_basic: bool,
 }
 
 /// The scopes of the servers that let us choose.
@@ -68,7 +69,7 @@ impl Bed {
             drops_scopes: false,
             jwt: true,
             management: true,
-            assertions: true,
+            only_basic: false,
         }
     }
 
@@ -115,7 +116,7 @@ impl Bed {
             scopes: canaille::SCOPES,
             drops_scopes: true,
             jwt: false,
-            assertions: false,
+            only_basic: true,
             ..Self::resident()
         }
     }

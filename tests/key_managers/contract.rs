@@ -103,15 +103,15 @@ async fn contract(bed: &Bed) {
         ClientAuthentication::ClientSecretPost,
         ClientAuthentication::PrivateKeyJwt,
     ] {
-        let assertions = authentication == ClientAuthentication::PrivateKeyJwt;
-        if can.authentication.contains(&authentication) && (bed.assertions || !assertions) {
+        let basic = authentication == ClientAuthentication::ClientSecretBasic;
+        if can.authentication.contains(&authentication) && (basic || !bed.only_basic) {
             let subject = Subject::new(bed, driver.clone(), "machine", authentication);
             a_machine_keeps_the_contract(subject).await;
         }
     }
     if can.grant_types.contains(&GrantType::AuthorizationCode) {
         for authentication in can.authentication {
-            if authentication == ClientAuthentication::PrivateKeyJwt && !bed.assertions {
+            if authentication == ClientAuthentication::PrivateKeyJwt && bed.only_basic {
                 continue;
             }
             let subject = Subject::new(bed, driver.clone(), "login", authentication).with_logins();
@@ -267,7 +267,7 @@ impl<'a> Subject<'a> {
     async fn issued(&self, secret: &SecretString, scopes: &[&str]) -> Token {
         match self.token(secret, scopes).await {
             TokenAnswer::Issued(token) => token,
-            other => panic!("no token: {other:?}"),
+            other => panic!("no token by {:?}: {other:?}", self.properties.authentication),
         }
     }
 
