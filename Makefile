@@ -13,6 +13,13 @@ tools:
 	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer; it builds the Kubernetes API server that tests and demo run against"; exit 1; }
 	@command -v cmake >/dev/null || command -v cc >/dev/null || { echo "A C compiler is missing (gcc or clang): the TLS library is built with it"; exit 1; }
 
+.PHONY: test-tools
+test-tools: tools
+	@command -v curl >/dev/null || { echo "curl is missing: it downloads the key managers that tests run against"; exit 1; }
+	@command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" >/dev/null || { echo "Java is missing: install Java 17 or newer; tests run against a real Keycloak"; exit 1; }
+	@command -v npm >/dev/null || { echo "Node.js is missing: install Node.js 20 or newer with npm; tests run against a real oidc-provider and use a foreign OAuth client"; exit 1; }
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "Python is missing: install Python 3.11 or newer with its module venv (Debian: python3-venv); tests run against a real Canaille"; exit 1; }
+
 .PHONY: demo
 demo: tools ## See it work: an API server, the operator, two manifests, Secrets that work, a rotation
 	@echo "== building the operator and the test bed"
@@ -20,10 +27,12 @@ demo: tools ## See it work: an API server, the operator, two manifests, Secrets 
 	@$${CARGO_TARGET_DIR:-target}/debug/testbed demo
 
 .PHONY: test
-test: tools ## Prove everything: lint, unit tests, simulation, a real API server
+test: test-tools ## Prove everything: unit tests, simulation, a real API server, real key managers
 	@echo "== building the test bed's Kubernetes binaries where they are missing"
 	cargo build --locked --workspace --all-targets
 	$${CARGO_TARGET_DIR:-target}/debug/testbed kubernetes
+	@echo "== installing the key managers that tests run against where they are missing"
+	$${CARGO_TARGET_DIR:-target}/debug/testbed key-managers
 	@echo "== tests"
 	@# More at once than there are cores: most wait for servers.
 	cargo test --locked --workspace -- --test-threads=3
