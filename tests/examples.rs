@@ -1,4 +1,4 @@
-//! What people copy works: every YAML of `examples/`, and the commands of the README.
+//! What people copy works: every YAML of `examples/` (those for Keycloak at a real one), and the commands of the README.
 //!
 //! The README's commands are the lines that begin with `$ ` in its blocks marked `console` or `sh`. Those that are `kubectl`
 //! and nothing else (no pipe, no redirection, no substitution, nothing that goes on until somebody stops it) are run one
@@ -6,16 +6,38 @@
 //! else uses; each must succeed. What follows a command in the block is what it prints, for people, and is not compared.
 //! A README without such lines passes, so nothing here has to change when it gets some.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use crate::support::{Cluster, repository};
+use serde_json::json;
+use testbed::key_managers::keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING};
+
+use crate::support::{Cluster, repository, token};
+
+/// Every example, those for one kind of key manager included.
+fn examples() -> Vec<PathBuf> {
+    let mut files = vec![];
+    let mut folders = vec![PathBuf::from(repository("examples"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
 
 #[tokio::test]
 async fn the_api_server_takes_every_example() {
     let cluster = Cluster::shared().await;
-    let mut files = 0;
-    for file in std::fs::read_dir(repository("examples")).unwrap() {
-        let path = file.unwrap().path();
+    let examples = examples();
+    for path in &examples {
         assert!(
             path.extension().is_some_and(|extension| extension == "yaml"),
             "{} is no YAML",
@@ -23,12 +45,84 @@ async fn the_api_server_takes_every_example() {
         );
         let file = path.to_str().unwrap();
         let said = cluster.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-f", file]);
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
         let objects = text.lines().filter(|line| line.starts_with("kind:")).count();
         assert_eq!(said.lines().count(), objects, "{file}:\n{said}");
-        files += 1;
     }
-    assert!(files >= 2, "only {files} examples were found");
+    assert!(examples.len() >= 11, "only {} examples were found", examples.len());
+}
+
+/// An example whose text is changed: each of `values` is what it says, and what a reader puts there.
+fn apply(cluster: &Cluster, example: &str, values: &[(&str, &str)]) {
+    let mut text = std::fs::read_to_string(repository(example)).unwrap();
+    for (placeholder, value) in values {
+        assert!(text.contains(placeholder), "{example} does not say {placeholder}");
+        text = text.replace(placeholder, value);
+    }
+    assert!(
+        !text.contains("REPLACE-ME"),
+        "{example} still has a placeholder:\n{text}"
+    );
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    cluster.kubectl(&["apply", "-f", file.path().to_str().unwrap()]);
+}
+
+#[tokio::test]
+async fn the_examples_for_keycloak_work_at_a_keycloak() {
+    let cluster = Cluster::start().await;
+    let keycloak = Keycloak::start(Options::default()).await.unwrap();
+    let legacy = json!({
+        "clientId": "legacy-shop", "protocol": "openid-connect", "publicClient": false, "secret": "the-legacy-secret",
+        "serviceAccountsEnabled": true,
+    });
+    keycloak.admin().create(ROTATING, &legacy).await.unwrap();
+
+    let ca = keycloak.ca().trim().replace('\n', "\n    ");
+    let placeholder = "-----BEGIN CERTIFICATE-----\n    REPLACE-ME\n    -----END CERTIFICATE-----";
+    let credentials = [
+        (placeholder, ca.as_str()),
+        ("client-id: appkeys-operator", &format!("client-id: {OPERATOR}")),
+        (
+            "client-secret: REPLACE-ME",
+            &format!("client-secret: {OPERATOR_SECRET}"),
+        ),
+    ];
+    apply(&cluster, "examples/keycloak/credentials.yaml", &credentials);
+    let server = [
+        ("https://keycloak.example.com", keycloak.https_url()),
+        ("realm: example", format!("realm: {ROTATING}")),
+    ];
+    let server = server
+        .each_ref()
+        .map(|(placeholder, value)| (*placeholder, value.as_str()));
+    apply(&cluster, "examples/keycloak/key-manager.yaml", &server);
+    for file in ["key", "login", "private-key"] {
+        apply(&cluster, &format!("examples/keycloak/{file}.yaml"), &[]);
+    }
+    let secret = [("REPLACE-ME", "the-legacy-secret")];
+    apply(&cluster, "examples/keycloak/adopt.yaml", &secret);
+
+    for key in ["shop-orders", "shop-login", "shop-signer", "shop-legacy"] {
+        cluster.ready("team-a", key).await;
+    }
+    let orders = cluster.secret("team-a", "shop-orders").await;
+    assert_eq!(token(&orders, &[("scope", "orders:write")]).await.0, 200);
+    assert!(
+        !cluster
+            .secret("team-a", "shop-login")
+            .await
+            .contains_key("client-secret")
+    );
+    assert!(
+        cluster
+            .secret("team-a", "shop-signer")
+            .await
+            .contains_key("private-key.pem")
+    );
+    let legacy = cluster.secret("team-a", "shop-legacy").await;
+    assert_eq!(legacy["client-id"], "legacy-shop");
+    assert_eq!(legacy["client-secret"], "the-legacy-secret");
 }
 
 /// The commands of a text in Markdown.
