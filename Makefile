@@ -21,10 +21,10 @@ test-tools: tools
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "Python is missing: install Python 3.11 or newer with its module venv (Debian: python3-venv); tests run against a real Canaille"; exit 1; }
 
 .PHONY: demo
-demo: tools ## See it work: an API server, the operator, two manifests, Secrets that work, a rotation
+demo: tools ## See it work: an API server, the operator, manifests, Secrets that work, a rotation; KEY_MANAGER=keycloak: at a real Keycloak
 	@echo "== building the operator and the test bed"
 	cargo build --locked --bins
-	@$${CARGO_TARGET_DIR:-target}/debug/testbed demo
+	@$${CARGO_TARGET_DIR:-target}/debug/testbed demo $(or $(KEY_MANAGER),resident)
 
 .PHONY: test
 test: test-tools ## Prove everything: unit tests, simulation, a real API server, real key managers

@@ -1,4 +1,7 @@
-//! `make demo`: two manifests become Secrets that work, a rotation that nobody notices, and how to go on by hand.
+//! `make demo`: manifests become Secrets that work, a rotation that nobody notices, and how to go on by hand. With the resident
+//! key manager, or with a real Keycloak.
+
+mod scene; // what differs by key manager
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +16,11 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    binaries::repository,
     control_plane::ControlPlane,
     operator::{self, Ports},
     protected_api::{self, TrustedIssuer},
 };
+use scene::Scene;
 
 /// The longest that one step may take.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -26,11 +29,15 @@ const OVERLAP: u64 = 10;
 
 type Entries = BTreeMap<String, String>;
 
-/// Runs the demo; with a terminal it then stays until Ctrl-C.
+/// Runs the demo with a key manager, `resident` or `keycloak`; with a terminal it then stays until Ctrl-C.
 ///
 /// # Errors
 /// What did not work, and the operator's last lines.
-pub async fn run() -> anyhow::Result<()> {
+pub async fn run(key_manager: &str) -> anyhow::Result<()> {
+    ensure!(
+        ["resident", "keycloak"].contains(&key_manager),
+        "KEY_MANAGER can be resident or keycloak, not {key_manager}"
+    );
     title(1, "a Kubernetes API server of its own");
     let start = Instant::now();
     let plane = ControlPlane::start().await?;
@@ -40,12 +47,19 @@ pub async fn run() -> anyhow::Result<()> {
         start.elapsed().as_secs()
     ));
 
-    title(2, "the operator");
+    title(2, "the operator and its key manager");
     let folder = tempfile::tempdir().context("make a folder")?;
     let ports = Ports::free()?;
     let operator = operator::start(&operator::binary()?, &plane, ports, folder.path(), "operator", &[])?;
-    say(&format!("its log is {}", folder.path().join("operator.log").display()));
-    let result = tour(&plane).await;
+    say(&format!(
+        "the operator runs; its log is {}",
+        folder.path().join("operator.log").display()
+    ));
+    let scene = match key_manager {
+        "keycloak" => Scene::keycloak(folder.path()).await?,
+        _ => Scene::resident(),
+    };
+    let result = tour(&plane, &scene).await;
     if result.is_err() {
         eprintln!("the operator's last lines:\n{}", operator.last_lines());
     }
@@ -57,8 +71,11 @@ pub async fn run() -> anyhow::Result<()> {
     println!("  alias kubectl={}", kubectl.display());
     println!("  kubectl get appkeys -A");
     println!("  kubectl explain akey.spec");
-    println!("  kubectl -n {NAMESPACE} annotate akey shop-production appkeys.dev/rotate=$(date +%s) --overwrite");
-    println!("  kubectl -n {NAMESPACE} describe akey shop-production");
+    println!(
+        "  kubectl -n {NAMESPACE} annotate akey {} appkeys.dev/rotate=$(date +%s) --overwrite",
+        scene.by_hand
+    );
+    println!("  kubectl -n {NAMESPACE} describe akey {}", scene.by_hand);
     println!("  curl -s http://127.0.0.1:{}/metrics", ports.admin);
     if std::io::stdin().is_terminal() {
         println!("\nEverything runs until Ctrl-C, which also removes it.");
@@ -69,12 +86,9 @@ pub async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn tour(plane: &ControlPlane) -> anyhow::Result<()> {
-    title(3, "kubectl apply -f examples/");
-    print!(
-        "{}",
-        indented(&plane.kubectl(&["apply", "-f", &repository().join("examples").to_string_lossy()])?)
-    );
+async fn tour(plane: &ControlPlane, scene: &Scene) -> anyhow::Result<()> {
+    title(3, &format!("kubectl apply -f {}", scene.shown));
+    print!("{}", indented(&scene.apply(plane)?));
     plane.kubectl(&[
         "-n",
         NAMESPACE,
@@ -84,15 +98,17 @@ async fn tour(plane: &ControlPlane) -> anyhow::Result<()> {
         "--for=condition=Ready",
         "--timeout=120s",
     ])?;
+    print!("{}", indented(&plane.kubectl(&["get", "ckm"])?));
     print!("{}", indented(&plane.kubectl(&["-n", NAMESPACE, "get", "akapp,akey"])?));
 
     title(4, "use the Secrets as a workload would");
-    let credentials = secret(plane, "shop-credentials").await?;
-    say("Secret shop-credentials (values masked):");
+    let credentials = secret(plane, scene.secret).await?;
+    say(&format!("Secret {} (values masked):", scene.secret));
     for (name, value) in &credentials {
         println!("    {name:<18} {}", masked(name, value));
     }
-    let tokens = secret(plane, "shop-credentials-tokens").await?;
+    let tokens_name = format!("{}-tokens", scene.secret);
+    let tokens = secret(plane, &tokens_name).await?;
     let token = tokens
         .get("orders.access-token")
         .context("no access token in the Secret")?;
@@ -104,14 +120,17 @@ async fn tour(plane: &ControlPlane) -> anyhow::Result<()> {
         .context("read the JWKS")?;
     let issuer = TrustedIssuer {
         issuer: credentials["issuer-uri"].clone(),
-        audience: credentials["issuer-uri"].clone(),
+        audience: scene.audience.unwrap_or(&credentials["issuer-uri"]).to_owned(),
+        token_type: scene.token_type,
         keys: keys.json().await.context("read the JWKS")?,
     };
     let claims = issuer.check(token)?;
     say(&format!(
-        "the token in Secret shop-credentials-tokens is signed by a key of the JWKS; it is for {} of {} ({}), scope {}",
-        claims["application"], claims["namespace"], claims["environment"], claims["scope"]
+        "the token in Secret {tokens_name} is signed by a key of the JWKS; it says:"
     ));
+    for claim in scene.claims {
+        println!("    {claim:<18} {}", claims[*claim].as_str().unwrap_or_default());
+    }
     let (url, _server) = protected_api::serve(issuer).await?;
     let plain = reqwest::Client::new();
     let refused = plain.get(&url).send().await.context("call the API")?.status();
@@ -122,30 +141,26 @@ async fn tour(plane: &ControlPlane) -> anyhow::Result<()> {
         .await
         .context("call the API")?;
     let (status, body) = (answer.status(), answer.text().await.context("read the answer")?);
-    say(&format!("GET {url} without a token: {refused}"));
-    say(&format!("GET {url} with the token: {status} {body}"));
+    say(&format!("an API that trusts this issuer: GET {url}"));
+    say(&format!("without a token: {refused}; with the token: {status} {body}"));
     ensure!(refused == 401 && status == 200, "the API did not answer as it should");
 
     title(5, "rotate: nobody notices");
     let patch = format!(r#"{{"spec":{{"rotation":{{"overlap":"{OVERLAP}s","trigger":"demo"}}}}}}"#);
+    let key = scene.key;
     say(&format!(
-        "kubectl -n {NAMESPACE} patch akey shop-sandbox --type=merge -p '{patch}'"
+        "kubectl -n {NAMESPACE} patch akey {key} --type=merge -p '{patch}'"
     ));
-    plane.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "patch",
-        "akey",
-        "shop-sandbox",
-        "--type=merge",
-        "-p",
-        &patch,
-    ])?;
+    plane.kubectl(&["-n", NAMESPACE, "patch", "akey", key, "--type=merge", "-p", &patch])?;
     let fresh = until("a new secret", async || {
-        let now = secret(plane, "shop-credentials").await?;
+        let now = secret(plane, scene.secret).await?;
         Ok((now["client-secret"] != credentials["client-secret"]).then_some(now))
     })
     .await?;
+    ensure!(
+        fresh["client-id"] == credentials["client-id"],
+        "a rotation with an overlap keeps the client"
+    );
     let (old, new) = (
         token_status(&client, &credentials).await?,
         token_status(&client, &fresh).await?,

@@ -16,7 +16,7 @@ const HELP: &str = "testbed: servers to try Appkeys with
 
   testbed kubernetes     build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
   testbed key-managers   install Keycloak, oidc-provider and Canaille, and print their folders
-  testbed demo           two manifests become Secrets that work, and a rotation that nobody notices
+  testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak
   testbed up             run a control plane until Ctrl-C, and print how to use it
   testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it";
 
@@ -49,7 +49,8 @@ async fn main() -> ExitCode {
 
 async fn demo() -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Box::pin(testbed::demo::run()).await
+    let key_manager = std::env::args().nth(2).unwrap_or_else(|| "resident".to_owned());
+    Box::pin(testbed::demo::run(&key_manager)).await
 }
 
 async fn up() -> anyhow::Result<()> {

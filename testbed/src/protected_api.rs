@@ -20,6 +20,8 @@ pub struct TrustedIssuer {
     pub issuer: String,
     /// `aud` of tokens for this API.
     pub audience: String,
+    /// `typ` of its tokens: `at+jwt` (RFC 9068), or `JWT` where the server is older than that.
+    pub token_type: &'static str,
     /// Its public keys.
     pub keys: JwkSet,
 }
@@ -31,7 +33,11 @@ impl TrustedIssuer {
     /// What is wrong with it.
     pub fn check(&self, token: &str) -> anyhow::Result<Value> {
         let header = jsonwebtoken::decode_header(token).context("not a JWT")?;
-        anyhow::ensure!(header.typ.as_deref() == Some("at+jwt"), "typ is not at+jwt");
+        anyhow::ensure!(
+            header.typ.as_deref() == Some(self.token_type),
+            "typ is not {}",
+            self.token_type
+        );
         let kid = header.kid.context("no kid")?;
         let jwk = self.keys.find(&kid).context("signed by an unknown key")?;
         let mut validation = Validation::new(header.alg);
