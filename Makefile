@@ -40,7 +40,7 @@ test: test-tools ## Prove everything: unit tests, simulation, a real API server,
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 .PHONY: bench
-bench: tools ## Measure what it costs, in a few minutes: KEYS=1000 SECONDS=60 (KEYS=10000 is the long form)
+bench: tools ## Measure what it costs, in a few minutes: KEYS=1000 SECONDS=60 KEYCLOAK_KEYS=500 (KEYS=10000 is the long form)
 	cargo bench --locked --bench bench
 
 .PHONY: check

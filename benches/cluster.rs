@@ -147,8 +147,14 @@ impl Cluster {
         api.create(&PostParams::default(), &manager)
             .await
             .context("make a key manager")?;
+        self.key_manager_ready("resident").await
+    }
+
+    /// Waits until a key manager is ready.
+    pub(crate) async fn key_manager_ready(&self, name: &str) -> anyhow::Result<()> {
+        let api = Api::<appkeys::api::ClusterKeyManager>::all(self.client().await?);
         let ready = async || {
-            let status = api.get("resident").await.context("read the key manager")?.status;
+            let status = api.get(name).await.context("read the key manager")?.status;
             Ok(status.is_some_and(|status| appkeys::api::conditions::is_true(&status.conditions, "Ready")))
         };
         self.until("the key manager to be ready", ready).await
@@ -233,16 +239,17 @@ impl Cluster {
     }
 }
 
-/// Makes a namespace with Application `shop`.
-pub(crate) async fn team(client: &Client, namespace: &str) -> anyhow::Result<()> {
+/// Makes a namespace with Application `shop`, whose keys are at this key manager, or at the default one.
+pub(crate) async fn team(client: &Client, namespace: &str, key_manager: Option<&str>) -> anyhow::Result<()> {
     let object: Namespace = parsed(json!({"metadata": {"name": namespace}}))?;
     Api::all(client.clone())
         .create(&PostParams::default(), &object)
         .await
         .context("make a namespace")?;
+    let spec = key_manager.map_or(json!({}), |name| json!({"keyManagerRef": {"name": name}}));
     let application: appkeys::api::Application = parsed(json!({
         "apiVersion": "appkeys.dev/v1alpha1", "kind": "Application",
-        "metadata": {"name": "shop", "namespace": namespace}, "spec": {},
+        "metadata": {"name": "shop", "namespace": namespace}, "spec": spec,
     }))?;
     Api::namespaced(client.clone(), namespace)
         .create(&PostParams::default(), &application)

@@ -20,10 +20,11 @@ use crate::{
 };
 
 /// Keys that are worked on at the same time, by the plain client as by the operator.
-const IN_FLIGHT: usize = 32;
+pub(crate) const IN_FLIGHT: usize = 32;
 /// Keys that a control plane has had before anything is measured: a fresh one is slower.
 const WARM_UP: u32 = 100;
-const NAMESPACE: &str = "measured";
+/// The namespace of the keys that are measured.
+pub(crate) const NAMESPACE: &str = "measured";
 
 /// What the operator wrote for one key, to be written again by a plain client.
 #[derive(Clone, Debug)]
@@ -96,7 +97,7 @@ async fn make(cluster: &Cluster, namespace: &str, count: u32) -> anyhow::Result<
 /// Makes a few keys, and takes what the operator wrote for one of them.
 pub(crate) async fn warm_up(cluster: &Cluster) -> anyhow::Result<Templates> {
     let client = cluster.client().await?;
-    team(&client, "warm-up").await?;
+    team(&client, "warm-up", None).await?;
     make(cluster, "warm-up", WARM_UP).await?;
     let key = Api::<ApplicationKey>::namespaced(client.clone(), "warm-up")
         .get("key-0")
@@ -125,7 +126,7 @@ pub(crate) async fn bare(templates: &Templates, count: u32) -> anyhow::Result<Ba
     testbed::operator::install(&plane)?;
     let client = plane.client().await?;
     for namespace in ["warm-up", NAMESPACE] {
-        team(&client, namespace).await?;
+        team(&client, namespace, None).await?;
     }
     all(WARM_UP, async |n| write(&client, templates, "warm-up", n).await).await?;
     let before = PlaneUsage::of(&plane)?;
@@ -186,19 +187,24 @@ async fn write(client: &Client, templates: &Templates, namespace: &str, n: u32) 
     Ok(())
 }
 
-/// The keys that the operator makes, from the first create to the last that is ready.
-pub(crate) async fn by_the_operator(cluster: &Cluster, count: u32) -> anyhow::Result<(During, u64)> {
+/// The keys that the operator makes at a key manager (at the default one), from the first create to the last that is ready.
+pub(crate) async fn by_the_operator(
+    cluster: &Cluster,
+    namespace: &str,
+    key_manager: Option<&str>,
+    count: u32,
+) -> anyhow::Result<(During, u64)> {
     let client = cluster.client().await?;
-    team(&client, NAMESPACE).await?;
+    team(&client, namespace, key_manager).await?;
     let there = async || {
-        let applications = Api::<Application>::namespaced(client.clone(), NAMESPACE);
+        let applications = Api::<Application>::namespaced(client.clone(), namespace);
         let shop = applications.get("shop").await.context("read an Application")?;
         Ok(shop.status.is_some() && cluster.idle().await?)
     };
     cluster.until("the Application to be ready", there).await?;
-    let during = cluster.during(make(cluster, NAMESPACE, count)).await?;
+    let during = cluster.during(make(cluster, namespace, count)).await?;
     let memory = cluster.operator_usage()?.memory;
-    let list = Api::<ApplicationKey>::namespaced(client, NAMESPACE)
+    let list = Api::<ApplicationKey>::namespaced(client, namespace)
         .list(&ListParams::default())
         .await
         .context("list keys")?;

@@ -1,11 +1,13 @@
 //! What the operator costs: one run on a real API server, printed as a table beside the targets and written as JSON.
 //!
 //! `KEYS` is how many keys are made (1000), `SECONDS` how long a quiet operator is looked at (60), `TOKEN_SECONDS` how long
-//! the token endpoint is under load each time (5). Everything is on loopback and ends with the run.
+//! the token endpoint is under load each time (5), `KEYCLOAK_KEYS` how many keys are made at a Keycloak (500; 0: that part is
+//! left out). Everything is on loopback and ends with the run.
 
 mod usage; // CPU and memory of a process
 mod cluster; // a control plane with the operator in it
 mod keys; // many keys: made by a plain client alone, and by the operator
+mod keycloak; // the same at a real Keycloak
 mod tokens; // the token endpoint under load
 mod signing; // raw signing on one core
 mod report; // the table and the JSON
@@ -42,6 +44,7 @@ fn progress(text: &str) {
 async fn run() -> anyhow::Result<()> {
     let keys = setting("KEYS", 1000)?.clamp(1, 100_000);
     let seconds = Duration::from_secs(setting("SECONDS", 60)?.into());
+    let at_keycloak = setting("KEYCLOAK_KEYS", 500)?.min(10_000);
     let token_seconds = Duration::from_secs(setting("TOKEN_SECONDS", 5)?.max(1).into());
     let mut report = Report::new(keys);
 
@@ -62,7 +65,7 @@ async fn run() -> anyhow::Result<()> {
     report.bare(&bare);
 
     progress(&format!("{keys} keys made by the operator"));
-    let made = keys::by_the_operator(&cluster, keys).await?;
+    let made = keys::by_the_operator(&cluster, keys::NAMESPACE, None, keys).await?;
     report.made(&made, &bare);
 
     progress(&format!("{} seconds of rest", seconds.as_secs()));
@@ -75,6 +78,12 @@ async fn run() -> anyhow::Result<()> {
     cluster.stop_operator()?;
     let restart = cluster.start_operator().await?;
     report.restart(&restart, cluster.operator_usage()?.memory);
+
+    // Last: its keys would count in what is measured above.
+    if at_keycloak > 0 {
+        progress(&format!("{at_keycloak} keys at a Keycloak"));
+        report.keycloak(&keycloak::measure(&cluster, at_keycloak).await?);
+    }
 
     drop(cluster);
     report.print();

@@ -8,6 +8,7 @@ use testbed::counts::Sent;
 
 use crate::{
     cluster::{During, Start},
+    keycloak::Figures,
     keys::Bare,
     tokens::Loads,
 };
@@ -180,6 +181,33 @@ impl Report {
         self.row("restart: reads of objects", number(start.sent.gets()), "", None);
         let memory = number(memory) / MIB;
         self.row("restart: memory", memory, "MiB", None);
+    }
+
+    /// Keys at a Keycloak.
+    pub(crate) fn keycloak(&mut self, figures: &Figures) {
+        let keys = f64::from(figures.keys);
+        let (plain, operator) = (figures.plain.wall, figures.operator.wall);
+        let rate = |wall: Duration| keys / wall.as_secs_f64();
+        self.row("Keycloak: plain client, keys a second", rate(plain), "/s", None);
+        self.row("Keycloak: operator, keys a second", rate(operator), "/s", None);
+        let ratio = operator.as_secs_f64() / plain.as_secs_f64();
+        self.row("Keycloak: time over the plain client", ratio, "x", None);
+        let each = |time: Duration| milliseconds(time) / keys;
+        let (server, operator) = (figures.server, figures.operator.operator);
+        self.row(
+            "Keycloak: its CPU a key of the plain client",
+            each(figures.plain.server),
+            "ms",
+            None,
+        );
+        self.row("Keycloak: its CPU a key of the operator", each(server), "ms", None);
+        self.row("Keycloak: the operator's CPU a key", each(operator), "ms", None);
+        let calls = &figures.operator.sent.calls;
+        let total = number(calls.values().sum()) / keys;
+        self.row("Keycloak: calls a key", total, "", Some(Target::AtMost(2.0)));
+        for (kind, count) in calls {
+            self.row(format!("  call {kind}"), number(*count) / keys, "", None);
+        }
     }
 
     /// Prints the table.
