@@ -93,6 +93,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
             clock: clock.clone(),
             entropy: entropy.clone(),
             local_allowed: config.allow_local_key_managers,
+            held: std::sync::Mutex::default(),
             rejected: std::sync::Mutex::default(),
             own_addresses,
         },

@@ -11,7 +11,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Context,
+    Context, departed,
     execute::Failure,
     key::Again,
     queue::{Cause, IN_FLIGHT, Item, Lane, Name},
@@ -91,10 +91,27 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
 async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     let api = Api::<NamespacedKeyManager>::namespaced(ctx.client.clone(), &name.namespace);
     let Some(object) = api.get_opt(&name.name).await? else {
-        gone(ctx, KeyManagerKind::KeyManager, name);
-        return Ok(Again::OnChange);
+        let Some(spec) = departed::spec(ctx, name).await? else {
+            gone(ctx, KeyManagerKind::KeyManager, name);
+            return Ok(Again::OnChange);
+        };
+        let opened = ctx.drivers.open(Wanted::namespaced(name, &spec)).await;
+        let meta = ObjectMeta::default();
+        let entry = KeyManagerEntry {
+            departed: true,
+            ..entry(ctx, &opened, &meta, None, spec.limits.as_ref(), false)
+        };
+        remember(ctx, KeyManagerKind::KeyManager, name, entry);
+        return Ok(departed::again(opened.is_ok()));
     };
-    let opened = ctx.drivers.open(Wanted::namespaced(name, &object.spec)).await;
+    let kept = match object.metadata.deletion_timestamp {
+        Some(_) => departed::keep(ctx, name, &object.spec).await?,
+        None => None,
+    };
+    let opened = match kept {
+        Some(opened) => Ok(opened),
+        None => ctx.drivers.open(Wanted::namespaced(name, &object.spec)).await,
+    };
     let again = renewal(&opened);
     let entry = entry(
         ctx,
@@ -167,6 +184,7 @@ fn entry(
         generation: meta.generation,
         stamp: opened.as_ref().map(|opened| opened.stamp.clone()).unwrap_or_default(),
         gone: BTreeMap::new(),
+        departed: false,
         data_loss: said.is_some() && !confirmed,
         confirmed_until: confirmed.then(|| now.checked_add(GONE_WINDOW).unwrap_or(now)),
     }

@@ -17,6 +17,7 @@ pub mod queue;
 pub mod report;
 pub mod secrets;
 pub mod tombstone;
+mod departed;
 pub mod watch;
 pub mod world;
 

@@ -230,6 +230,10 @@ pub fn target(
             format!("there is no {reference}: create it or name another"),
         ));
     };
+    if entry.departed {
+        let text = format!("{reference} is gone: create it or name another");
+        return Err(Say::no("Ready", "KeyManagerNotFound", text));
+    }
     let driver = entry
         .driver
         .as_ref()

@@ -122,6 +122,26 @@ pub async fn entombed(ctx: &Context, key: &Name, at: &KeyManagerRef, id: &str) {
     }
 }
 
+/// A key manager goes whose credential is not known: what deleted keys leave there cannot be cleaned up from here.
+pub async fn no_credentials(ctx: &Context, name: &Name) {
+    let text =
+        format!("KeyManager {name} goes and its credential is not known: clients that keys have left there stay");
+    tracing::warn!(key_manager = %name, "no credential is kept of a key manager that goes");
+    let reference = KeyManagerRef {
+        kind: KeyManagerKind::KeyManager,
+        name: name.name.clone(),
+    };
+    let event = warning("NoCredentials", "Clean", &text);
+    // By the recorder that remembers: it is looked at again and again until it is gone.
+    if let Err(error) = ctx
+        .recorder
+        .publish(&event, &key_manager(&reference, &name.namespace))
+        .await
+    {
+        tracing::debug!(key_manager = %name, error = %Failure::from(error), "event not written");
+    }
+}
+
 /// A key manager that a key of `namespace` names, for events.
 fn key_manager(reference: &KeyManagerRef, namespace: &str) -> ObjectReference {
     ObjectReference {

@@ -1,12 +1,15 @@
 //! After a key is gone: what its tombstone names is cleaned up, in the same queue item as any later key of that name.
 
-use super::{Context, execute, execute::Failure, key::Again, observe, queue::Name, report};
+use super::{Context, departed, execute, execute::Failure, key::Again, observe, queue::Name, report};
 use crate::plan::{identity, removal};
 
 /// Goes on with the clean-up after a key that is gone.
 pub async fn clean(ctx: &Context, name: &Name) -> Again {
     match pass(ctx, name).await {
-        Ok(true) => Again::OnChange,
+        Ok(true) => {
+            departed::cleaned(ctx, name);
+            Again::OnChange
+        }
         Ok(false) => Again::Failed,
         Err(failure) => {
             report::failed_pass(name, &failure);

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     api::{Application, ApplicationKey, ClusterKeyManager, KeyManager, KeyManagerKind},
-    key_manager::resident,
+    key_manager::{resident, snapshot},
     plan::{
         hints::{self, Hints, KEY_LABEL},
         identity,
@@ -294,6 +294,13 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
                 drop(world);
                 if let Some(key) = key {
                     ctx.add(Item::Key(key), Cause::Time);
+                }
+                return;
+            }
+            Some(snapshot::COMPONENT) => {
+                let kept = snapshot::of(secret.annotations());
+                if let Some(manager) = kept.filter(|manager| ctx.world.lock().snapshots.insert(manager.clone())) {
+                    ctx.add(Item::KeyManager(KeyManagerKind::KeyManager, manager), Cause::Time);
                 }
                 return;
             }

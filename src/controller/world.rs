@@ -40,6 +40,8 @@ pub struct KeyManagerEntry {
     pub gone: BTreeMap<Name, Timestamp>,
     /// Too many are gone: it has lost its data.
     pub data_loss: bool,
+    /// It is gone itself, and only there to clean up.
+    pub departed: bool,
     /// A person said that gone clients are to be made anew, until then.
     pub confirmed_until: Option<Timestamp>,
 }
@@ -129,6 +131,8 @@ pub struct Inner {
     pub states: BTreeSet<String>,
     /// Keys, gone or made anew, of whose name there is a tombstone.
     pub tombstones: BTreeSet<Name>,
+    /// Key managers of namespaces of which a snapshot is kept.
+    pub snapshots: BTreeSet<Name>,
     /// Keys as an event brought them, until a pass takes them.
     pub fresh: BTreeMap<Name, Arc<ApplicationKey>>,
     /// Applications as an event brought them, until a pass takes them.

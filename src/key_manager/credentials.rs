@@ -8,7 +8,9 @@ use secrecy::SecretString;
 use super::{
     Category, Error,
     remote::{CredentialSource, OperatorCredential},
+    snapshot::Snapshots,
 };
+use crate::controller::queue::Name;
 
 /// Entries: the id of the operator's own client, and its secret.
 pub(super) const CREDENTIAL: [&str; 2] = ["client-id", "client-secret"];
@@ -22,6 +24,8 @@ pub(super) struct GivenSecret {
     secrets: Api<Secret>,
     namespace: String,
     name: String,
+    /// Where its values are kept once the key manager that names it goes.
+    kept: Option<(Snapshots, Name)>,
 }
 
 impl std::fmt::Debug for GivenSecret {
@@ -38,12 +42,26 @@ pub(super) struct Entry {
 }
 
 impl GivenSecret {
-    pub(super) fn new(client: Client, namespace: &str, name: &str) -> Self {
+    pub(super) fn new(client: Client, namespace: &str, name: &str, kept: Option<(Snapshots, Name)>) -> Self {
         Self {
             secrets: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            kept,
         }
+    }
+
+    /// Its entries as they were when the key manager that names it went.
+    async fn kept<const N: usize>(&self, names: [&str; N]) -> Option<[Entry; N]> {
+        let (snapshots, key_manager) = self.kept.as_ref()?;
+        let snapshot = snapshots.get(key_manager).await.ok()??;
+        let entries = names.map(|name| snapshot.entry(name).cloned());
+        let entries: Option<Vec<_>> = entries.into_iter().collect();
+        let entry = |value| Entry {
+            value,
+            version: "kept".to_owned(),
+        };
+        entries?.into_iter().map(entry).collect::<Vec<_>>().try_into().ok()
     }
 
     /// Where it is, for people.
@@ -59,6 +77,9 @@ impl GivenSecret {
         let secret = match self.secrets.get_opt(&self.name).await {
             Ok(Some(secret)) => secret,
             Ok(None) => {
+                if let Some(kept) = self.kept(names).await {
+                    return Ok(kept);
+                }
                 let text = format!(
                     "{} does not exist: create it with the entries {}",
                     self.place(),

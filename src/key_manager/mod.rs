@@ -13,6 +13,7 @@ pub mod open;
 pub mod private_key;
 pub mod remote;
 pub mod resident;
+pub mod snapshot;
 
 pub use error::{Category, Error};
 
@@ -555,4 +556,7 @@ pub trait Drivers: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// The condition `Ready=False` that says what is wrong.
     async fn open(&self, wanted: Wanted<'_>) -> Result<Opened, Say>;
+
+    /// What the Secrets that its spec names hold, or held when it was opened last; `None` where that is not known any more.
+    async fn held(&self, wanted: Wanted<'_>) -> Option<snapshot::Held>;
 }

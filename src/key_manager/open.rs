@@ -17,6 +17,7 @@ use super::{
     keycloak, oidc,
     remote::{CredentialSource, HttpClient, Way},
     resident::ResidentKeyManagers,
+    snapshot::{Held, Snapshots},
 };
 use crate::{
     api::{KeyManagerKind, conditions::Say},
@@ -51,6 +52,8 @@ pub struct RemoteKeyManagers {
     pub entropy: Entropy,
     /// Plain HTTP and this machine's own addresses are allowed, for development.
     pub local_allowed: bool,
+    /// What was read for each key manager last.
+    pub held: Mutex<BTreeMap<(KeyManagerKind, Name), Held>>,
     /// Credentials that were refused.
     pub rejected: Mutex<BTreeMap<(KeyManagerKind, Name), Rejected>>,
     /// Addresses that no tenant's key manager can have: the API server's and the operator's.
@@ -95,6 +98,10 @@ impl Given {
 
 #[async_trait]
 impl Drivers for KeyManagers {
+    async fn held(&self, wanted: Wanted<'_>) -> Option<Held> {
+        self.remote.held(wanted).await
+    }
+
     async fn open(&self, wanted: Wanted<'_>) -> Result<Opened, Say> {
         match wanted.server {
             Server::Resident(spec) => self.resident.open(&wanted.name.name, spec).await,
@@ -163,20 +170,38 @@ impl RemoteKeyManagers {
             }
             None => None,
         };
-        let (name, entry) = match wanted.server {
-            Server::Keycloak(spec) => (Some(&spec.credentials_secret_ref.name), CREDENTIAL[1]),
+        let (name, entries): (_, &[&str]) = match wanted.server {
+            Server::Keycloak(spec) => (Some(&spec.credentials_secret_ref.name), &CREDENTIAL),
             Server::Oidc(spec) => (
                 spec.initial_access_token_secret_ref.as_ref().map(|secret| &secret.name),
-                INITIAL_ACCESS_TOKEN,
+                &[INITIAL_ACCESS_TOKEN],
             ),
-            Server::Resident(_) | Server::Unknown => (None, ""),
+            Server::Resident(_) | Server::Unknown => (None, &[]),
         };
         let secret = name.map(|name| self.secret(wanted, name));
-        let version = match &secret {
-            Some(secret) => secret.read([entry]).await?.map(|entry| entry.version).concat(),
-            None => String::new(),
-        };
+        let mut held = BTreeMap::new();
+        let mut version = String::new();
+        if let Some(secret) = &secret {
+            for name in entries {
+                let [entry] = secret.read([*name]).await?;
+                version = entry.version;
+                held.insert((*name).to_owned(), entry.value);
+            }
+        }
+        held.extend(ca.iter().map(|entry| ("ca.crt".to_owned(), entry.value.clone())));
+        let place = (wanted.kind, wanted.name.clone());
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(place, Held(held));
+        drop(all);
         Ok(Given { ca, secret, version })
+    }
+
+    /// What its Secrets hold, or held when they were there.
+    async fn held(&self, wanted: Wanted<'_>) -> Option<Held> {
+        // Where they are gone what was read before holds.
+        drop(self.given(&wanted).await);
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&(wanted.kind, wanted.name.clone())).cloned()
     }
 
     async fn open_with(&self, wanted: &Wanted<'_>, given: Given) -> Result<Opened, Error> {
@@ -212,6 +237,8 @@ impl RemoteKeyManagers {
             KeyManagerKind::ClusterKeyManager => &self.namespace,
             KeyManagerKind::KeyManager => &wanted.name.namespace,
         };
-        GivenSecret::new(self.client.clone(), namespace, name)
+        let snapshots = Snapshots::new(self.client.clone(), &self.namespace);
+        let kept = (wanted.kind == KeyManagerKind::KeyManager).then(|| (snapshots, wanted.name.clone()));
+        GivenSecret::new(self.client.clone(), namespace, name, kept)
     }
 }

@@ -186,6 +186,7 @@ impl Bed {
                 clock,
                 entropy: entropy.clone(),
                 local_allowed: true,
+                held: std::sync::Mutex::default(),
                 rejected: std::sync::Mutex::default(),
                 own_addresses: vec![],
             },

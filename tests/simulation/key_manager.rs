@@ -16,7 +16,7 @@ use appkeys::{
         Answer, Capabilities, Category, Changed, Choice, Client, Current, Drivers, Endpoints, Error, KeyAlgorithm,
         KeyManager, Management, Mark, NewSecret, Opened, Outcome, Overlap, PkceMethods, Properties, Registered, Room,
         SecretAdded, Server as KeyManagerServer, Token, TokenAnswer, TokenRequest, Wanted,
-        resident::ResidentKeyManagers,
+        resident::ResidentKeyManagers, snapshot::Held,
     },
 };
 use async_trait::async_trait;
@@ -545,6 +545,10 @@ impl Servers {
 
 #[async_trait]
 impl Drivers for SimulatedDrivers {
+    async fn held(&self, _wanted: Wanted<'_>) -> Option<Held> {
+        Some(Held::default())
+    }
+
     async fn open(&self, wanted: Wanted<'_>) -> Result<Opened, Say> {
         let name = &wanted.name.name;
         let Some(server) = self.servers.0.get(name) else {

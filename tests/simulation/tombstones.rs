@@ -213,3 +213,51 @@ fn any_single_fault_at_any_write_of_it_ends_well() {
         failures[0]
     );
 }
+
+/// Promise: a namespace that goes takes the key manager's credential along, and the clients are deleted all the same.
+#[test]
+fn a_key_manager_that_goes_with_its_namespace_is_used_until_all_is_cleaned_up() {
+    for profile in servers() {
+        run(async {
+            let mut bench = Bench::new(1, profile, profile);
+            let manager = Id::ours("keymanagers", "team", "first");
+            // The budget goes by the machine's clock, which stands still here.
+            let limits = json!({"spec": {"limits": {"requestsPerSecond": 10000}}});
+            bench.api.edit(|store| store.put(&manager, limits));
+            let spec =
+                json!({"keyManagerRef": {"kind": "KeyManager", "name": "first"}, "accessTokens": [{"name": "t"}]});
+            bench.put_key("k", &spec);
+            bench.start();
+            let is_ready = |bench: &Bench| ready(&bench.key("k"));
+            let made = bench.until(Duration::from_mins(5), is_ready).await;
+            assert!(made, "{profile:?}\n{}", bench.trace());
+            bench.servers.0["first"].set_down(true);
+            bench.api.edit(|store| {
+                store.delete(&key());
+                store.delete(&manager);
+            });
+            let snapshots = |bench: &Bench| {
+                let store = bench.api.store();
+                let kept = |(_, secret): &(&Id, &Value)| secret["type"] == "appkeys.dev/key-manager-snapshot";
+                store.all("secrets").filter(kept).count()
+            };
+            let both_gone = |bench: &Bench| is_gone(bench) && bench.get(&manager).is_none();
+            assert!(
+                bench.until(Duration::from_mins(70), both_gone).await,
+                "{profile:?}\n{}",
+                bench.trace()
+            );
+            assert_eq!((tombstones(&bench), snapshots(&bench)), (1, 1), "{profile:?}");
+            // Another process knows nothing but what is kept.
+            bench.kill();
+            bench.start();
+            bench.servers.0["first"].set_down(false);
+            let clean = |bench: &Bench| bench.clients().is_empty() && tombstones(bench) == 0 && snapshots(bench) == 0;
+            assert!(
+                bench.until(Duration::from_mins(20), clean).await,
+                "{profile:?}\n{}",
+                bench.trace()
+            );
+        });
+    }
+}

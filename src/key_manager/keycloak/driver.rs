@@ -156,7 +156,9 @@ impl KeyManager for KeycloakDriver {
                 )),
             };
         }
-        let made = if self.rotation {
+        // Only secrets end by a policy, and only a read tells when.
+        let may_end = self.rotation && properties.authentication.credential() == CredentialKind::Secret;
+        let made = if may_end {
             self.admin.find(&client.id).await?
         } else {
             None
