@@ -1,20 +1,22 @@
-//! What people copy works: every YAML of `examples/` (those for Keycloak at a real one), and the commands of the README.
+//! What people copy works: every YAML of `examples/` (those for Keycloak at a real one), and the commands of README and docs.
 //!
-//! The README's commands are the lines that begin with `$ ` in its blocks marked `console` or `sh`. Those that are `kubectl`
+//! Commands are the lines that begin with `$ ` in its blocks marked `console` or `sh`. Those that are `kubectl`
 //! and nothing else (no pipe, no redirection, no substitution, nothing that goes on until somebody stops it) are run one
 //! after the other, in their order, in the repository's folder, against a cluster with the operator in it that nobody
 //! else uses; each must succeed. What follows a command in the block is what it prints, for people, and is not compared.
-//! A README without such lines passes, so nothing here has to change when it gets some.
+//! A text without such lines passes, so nothing here has to change when it gets some. Those of Keycloak's `kcadm.sh` set up a
+//! realm, which must then do for the operator.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
+use reqwest::Method;
 use serde_json::json;
-use testbed::key_managers::keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING};
+use testbed::key_managers::keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING, installed};
 
-use crate::support::{Cluster, repository, token};
+use crate::support::{Cluster, key, repository, team, token};
 
 /// Every example, those for one kind of key manager included.
 fn examples() -> Vec<PathBuf> {
@@ -68,6 +70,26 @@ fn apply(cluster: &Cluster, example: &str, values: &[(&str, &str)]) {
     cluster.kubectl(&["apply", "-f", file.path().to_str().unwrap()]);
 }
 
+/// The key manager of the examples, with this server's values.
+fn key_manager(cluster: &Cluster, keycloak: &Keycloak, realm: &str, secret: &str) {
+    let ca = keycloak.ca().trim().replace('\n', "\n    ");
+    let placeholder = "-----BEGIN CERTIFICATE-----\n    REPLACE-ME\n    -----END CERTIFICATE-----";
+    let credentials = [
+        (placeholder, ca.as_str()),
+        ("client-id: appkeys-operator", &format!("client-id: {OPERATOR}")),
+        ("client-secret: REPLACE-ME", &format!("client-secret: {secret}")),
+    ];
+    apply(cluster, "examples/keycloak/credentials.yaml", &credentials);
+    let server = [
+        ("https://keycloak.example.com", keycloak.https_url()),
+        ("realm: example", format!("realm: {realm}")),
+    ];
+    let server = server
+        .each_ref()
+        .map(|(placeholder, value)| (*placeholder, value.as_str()));
+    apply(cluster, "examples/keycloak/key-manager.yaml", &server);
+}
+
 #[tokio::test]
 async fn the_examples_for_keycloak_work_at_a_keycloak() {
     let cluster = Cluster::start().await;
@@ -78,25 +100,7 @@ async fn the_examples_for_keycloak_work_at_a_keycloak() {
     });
     keycloak.admin().create(ROTATING, &legacy).await.unwrap();
 
-    let ca = keycloak.ca().trim().replace('\n', "\n    ");
-    let placeholder = "-----BEGIN CERTIFICATE-----\n    REPLACE-ME\n    -----END CERTIFICATE-----";
-    let credentials = [
-        (placeholder, ca.as_str()),
-        ("client-id: appkeys-operator", &format!("client-id: {OPERATOR}")),
-        (
-            "client-secret: REPLACE-ME",
-            &format!("client-secret: {OPERATOR_SECRET}"),
-        ),
-    ];
-    apply(&cluster, "examples/keycloak/credentials.yaml", &credentials);
-    let server = [
-        ("https://keycloak.example.com", keycloak.https_url()),
-        ("realm: example", format!("realm: {ROTATING}")),
-    ];
-    let server = server
-        .each_ref()
-        .map(|(placeholder, value)| (*placeholder, value.as_str()));
-    apply(&cluster, "examples/keycloak/key-manager.yaml", &server);
+    key_manager(&cluster, &keycloak, ROTATING, OPERATOR_SECRET);
     for file in ["key", "login", "private-key"] {
         apply(&cluster, &format!("examples/keycloak/{file}.yaml"), &[]);
     }
@@ -141,7 +145,11 @@ fn commands(markdown: &str) -> Vec<String> {
 
 /// The arguments of a plain kubectl command; `None` for anything else.
 fn kubectl(command: &str) -> Option<Vec<String>> {
-    let rest = command.strip_prefix("kubectl ")?;
+    arguments(command.strip_prefix("kubectl ")?)
+}
+
+/// Its words, as a shell has them; `None` for what needs a shell, or goes on until somebody stops it.
+fn arguments(rest: &str) -> Option<Vec<String>> {
     let endless = ["-w", "--watch", "-f -", "port-forward", "proxy", "edit "];
     if rest.contains(['|', '>', '<', '$', '`', ';', '&', '\\']) || endless.iter().any(|word| rest.contains(word)) {
         return None;
@@ -173,28 +181,90 @@ fn commands_are_found_in_markdown() {
     assert_eq!(run, [["get", "akey", "-n", "team a"]]);
 }
 
+/// The README and all of `docs/`.
+fn texts() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(repository("docs/key-managers")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let mut texts: Vec<_> = docs
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    texts.push(repository("README.md").into());
+    texts
+}
+
 #[tokio::test]
-async fn the_commands_of_the_readme_work() {
-    let text = std::fs::read_to_string(repository("README.md")).unwrap();
-    let commands: Vec<_> = commands(&text).iter().filter_map(|command| kubectl(command)).collect();
-    if commands.is_empty() {
-        return;
-    }
+async fn the_commands_of_readme_and_docs_work() {
     let cluster = Cluster::start().await;
-    for arguments in commands {
-        let output = Command::new(cluster.plane.binaries().join("kubectl"))
-            .env("KUBECONFIG", cluster.plane.kubeconfig())
-            .current_dir(Path::new(&repository("")))
-            .args(&arguments)
+    for path in texts() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for arguments in commands(&text).iter().filter_map(|command| kubectl(command)) {
+            let output = Command::new(cluster.plane.binaries().join("kubectl"))
+                .env("KUBECONFIG", cluster.plane.kubeconfig())
+                .current_dir(Path::new(&repository("")))
+                .args(&arguments)
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{}: kubectl {}: {}{}\n{}",
+                path.display(),
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr),
+                cluster.operator_output()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_realm_that_is_set_up_as_documented_does_for_the_operator() {
+    let cluster = Cluster::start().await;
+    let keycloak = Keycloak::start(Options::default()).await.unwrap();
+    let realm = json!({"realm": "example", "enabled": true, "sslRequired": "none"});
+    let made = keycloak.admin().call(Method::POST, "", Some(&realm)).await.unwrap();
+    assert_eq!(made.0, 201);
+
+    let text = std::fs::read_to_string(repository("docs/key-managers/keycloak.md")).unwrap();
+    let kcadm = installed().await.unwrap().distribution.join("bin/kcadm.sh");
+    let commands = commands(&text);
+    let commands: Vec<_> = commands.iter().filter_map(|c| c.strip_prefix("kcadm.sh ")).collect();
+    assert_eq!(commands.len(), 6, "{commands:?}");
+    // The first one logs in; here everybody has a token.
+    assert!(commands[0].starts_with("config credentials "), "{commands:?}");
+    for command in &commands[1..] {
+        let token = keycloak.admin().token().await.unwrap();
+        let output = Command::new(&kcadm)
+            .current_dir(repository(""))
+            .args(arguments(command).unwrap())
+            .args(["--no-config", "--insecure", "--server", &keycloak.https_url()])
+            .args(["--realm", "master", "--token", &token])
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "kubectl {}: {}{}\n{}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-            cluster.operator_output()
-        );
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "kcadm.sh {command}: {}", said.concat());
+    }
+
+    let secret = keycloak.admin().secret("example", "appkeys-operator").await.unwrap();
+    key_manager(&cluster, &keycloak, "example", &secret);
+    team(&cluster, "documented").await;
+    let spec = |trigger: &str| {
+        let rotation = json!({"strategy": "Overlap", "overlap": "1h", "trigger": trigger});
+        key(
+            "documented",
+            "orders",
+            &json!({"keyManagerRef": {"name": "keycloak"}, "rotation": rotation}),
+        )
+    };
+    cluster.apply(&spec("first"));
+    cluster.ready("documented", "orders").await;
+    let old = cluster.secret("documented", "orders").await;
+    cluster.apply(&spec("second"));
+    let rotated = async || cluster.secret("documented", "orders").await["client-secret"] != old["client-secret"];
+    cluster.until("a rotation", rotated).await;
+    let new = cluster.secret("documented", "orders").await;
+    assert_eq!(new["client-id"], old["client-id"]);
+    for secret in [&old, &new] {
+        assert_eq!(token(secret, &[]).await.0, 200, "both secrets work through the overlap");
     }
 }
