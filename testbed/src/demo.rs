@@ -77,6 +77,7 @@ pub async fn run(key_manager: &str) -> anyhow::Result<()> {
     );
     println!("  kubectl -n {NAMESPACE} describe akey {}", scene.by_hand);
     println!("  curl -s http://127.0.0.1:{}/metrics", ports.admin);
+    println!("  less {}", scene.docs);
     if std::io::stdin().is_terminal() {
         println!("\nEverything runs until Ctrl-C, which also removes it.");
         tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;

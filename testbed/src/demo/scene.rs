@@ -32,6 +32,8 @@ pub(super) struct Scene {
     pub(super) token_type: &'static str,
     /// Claims of its token that are shown.
     pub(super) claims: &'static [&'static str],
+    /// What to read about this key manager.
+    pub(super) docs: &'static str,
     /// Ends with the demo.
     _server: Option<Keycloak>,
 }
@@ -48,6 +50,7 @@ impl Scene {
             audience: None,
             token_type: "at+jwt",
             claims: &["iss", "application", "namespace", "environment", "scope"],
+            docs: "docs/key-managers/resident.md",
             _server: None,
         }
     }
@@ -94,6 +97,7 @@ impl Scene {
             audience: Some("https://orders.example.com"),
             token_type: "JWT",
             claims: &["iss", "client_id", "aud", "scope"],
+            docs: "docs/key-managers/keycloak.md",
             _server: Some(keycloak),
         })
     }
