@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Duration,
     access::AccessRule,
-    remote::{KeycloakSpec, OidcSpec},
+    remote::{Drift, KeycloakSpec, OidcSpec},
     schema::{SUBDOMAIN, without_default},
 };
 
@@ -140,6 +140,7 @@ pub struct ResidentSpec {
         priority = 1
     ),
     validation = ("[has(self.spec.resident), has(self.spec.keycloak), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: resident, keycloak or oidc"),
+    validation = ("!has(self.spec.drift) || !has(self.spec.resident)", "drift is for key managers elsewhere: nobody but the operator changes clients of the resident one"),
     validation = ("!has(self.spec.caBundleRef) || !has(self.spec.resident)", "caBundleRef is for key managers elsewhere: the resident one has resident.certificateSecretRef")
 )]
 pub struct ClusterKeyManagerSpec {
@@ -167,6 +168,10 @@ pub struct ClusterKeyManagerSpec {
     /// How hard the operator may use this key manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+
+    /// Looks now and then whether clients were changed or deleted at the key manager itself. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 
     /// Keys that name no key manager, and whose Application names none, get this one. It is looked up once for each key and kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -213,6 +218,10 @@ pub struct KeyManagerSpec {
     /// A Secret of this namespace whose entry `ca.crt` has the certificates (PEM) that the server's certificate is checked with, beside the public ones. Workloads get them as `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<SecretName>,
+
+    /// Looks now and then whether clients were changed or deleted at the key manager itself. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 
     /// How hard the operator may use this key manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]

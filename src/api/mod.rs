@@ -27,7 +27,7 @@ pub use key_manager::{
     CapabilityStatus, ClusterKeyManager, ClusterKeyManagerSpec, KeyManager, KeyManagerKind, KeyManagerRef,
     KeyManagerSpec, KeyManagerStatus, Limits, ResidentSpec,
 };
-pub use remote::{KeycloakSpec, OidcSpec};
+pub use remote::{Drift, DriftPolicy, KeycloakSpec, OidcSpec};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

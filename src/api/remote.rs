@@ -1,9 +1,10 @@
 //! Key managers elsewhere: how they are reached.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::key_manager::SecretName;
+use super::{Duration, key_manager::SecretName};
 
 /// The URL of a server: no user, query or fragment.
 const URL: &str = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$";
@@ -36,4 +37,26 @@ pub struct OidcSpec {
     /// A Secret whose entry `token` is the initial access token that registrations need (RFC 7591 section 3). Absent: registration is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_access_token_secret_ref: Option<SecretName>,
+}
+
+/// What is done about a client that somebody changed at its key manager.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftPolicy {
+    /// It is said in the condition `Drifted`, and nothing is changed.
+    #[default]
+    Report,
+    /// It is put right.
+    Correct,
+}
+
+/// Looks now and then whether clients still are as they should be. Each look is a call at the key manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// Time from one look at a client to the next.
+    #[x_kube(validation = ("duration(self) >= duration('1m') && duration(self) <= duration('8760h')", "must be between 1m and 8760h (a year)"))]
+    pub interval: Duration,
+    /// Report (default) or Correct.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<DriftPolicy>,
 }

@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 use tokio::time::Instant;
 
 use super::{
-    Context, execute,
+    Context, drift, execute,
     execute::Failure,
     observe::{self, Seen},
     queue::{Item, Name},
@@ -52,13 +52,10 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
         // What an event brought is read again then.
         return Again::Settled(ctx.clock.now() + wait);
     }
-    if quiet(ctx, &key) {
-        return again(
-            key.status
-                .as_ref()
-                .and_then(|s| s.next_change_time.as_ref())
-                .map(|t| t.0),
-        );
+    let compare = drift::next(ctx, name);
+    if quiet(ctx, &key) && compare.is_none_or(|at| at > ctx.clock.now()) {
+        let change = key.status.as_ref().and_then(|s| s.next_change_time.as_ref());
+        return again(change.map(|t| t.0).into_iter().chain(compare).min());
     }
     if let Some(wait) = ctx.leadership.unsettled() {
         // What is read now may change under a call of the process before this one.
@@ -171,8 +168,12 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     if soon || !hand.refused_tokens.is_empty() {
         Again::Failed
     } else {
-        again(wake)
+        again(wake.into_iter().chain(drift::next(ctx, &name_of(&seen))).min())
     }
+}
+
+fn name_of(seen: &Seen) -> Name {
+    Name::new(seen.o.namespace(), seen.o.name())
 }
 
 /// What the key says at the end, and the time at which nothing was left to do.

@@ -60,6 +60,7 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     let opened = ctx.drivers.open(Wanted::cluster(name, &object.spec)).await;
     let again = renewal(&opened);
     let entry = KeyManagerEntry {
+        drift: object.spec.drift.clone(),
         access: object.spec.access.clone(),
         default: object.spec.default,
         ..entry(
@@ -113,14 +114,17 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
         None => ctx.drivers.open(Wanted::namespaced(name, &object.spec)).await,
     };
     let again = renewal(&opened);
-    let entry = entry(
-        ctx,
-        &opened,
-        &object.metadata,
-        object.status.as_ref(),
-        object.spec.limits.as_ref(),
-        false,
-    );
+    let entry = KeyManagerEntry {
+        drift: object.spec.drift.clone(),
+        ..entry(
+            ctx,
+            &opened,
+            &object.metadata,
+            object.status.as_ref(),
+            object.spec.limits.as_ref(),
+            false,
+        )
+    };
     remember(ctx, KeyManagerKind::KeyManager, name, entry);
     finish(
         ctx,
@@ -184,6 +188,7 @@ fn entry(
         generation: meta.generation,
         stamp: opened.as_ref().map(|opened| opened.stamp.clone()).unwrap_or_default(),
         gone: BTreeMap::new(),
+        drift: None,
         departed: false,
         data_loss: said.is_some() && !confirmed,
         confirmed_until: confirmed.then(|| now.checked_add(GONE_WINDOW).unwrap_or(now)),
@@ -224,6 +229,7 @@ fn remember(ctx: &Context, kind: KeyManagerKind, name: &Name, mut entry: KeyMana
     let same = before.is_some_and(|before| {
         before.access == entry.access
             && before.default == entry.default
+            && before.drift == entry.drift
             && before.generation == entry.generation
             && before.stamp == entry.stamp
             && said(&before.driver) == said(&entry.driver)

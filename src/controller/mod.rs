@@ -18,6 +18,7 @@ pub mod report;
 pub mod secrets;
 pub mod tombstone;
 mod departed;
+mod drift;
 pub mod watch;
 pub mod world;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use kube::{Api, ResourceExt as _};
 
-use super::{Context, queue::Name, secrets, world};
+use super::{Context, drift, queue::Name, secrets, world};
 use crate::{
-    api::{ApplicationKey, ApplicationKeySpec, KeyManagerKind, conditions::Say},
+    api::{ApplicationKey, ApplicationKeySpec, DriftPolicy, KeyManagerKind, conditions::Say},
     plan::{
         access::Grants,
         hints,
@@ -97,6 +97,7 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
     );
     let mut hand = hand(&stored_state.state, &secret);
     hand.looked = !new;
+    hand.compare = !new && drift::is_due(ctx, &name);
     hand.released = released(ctx, &name.namespace, &secret).await?;
     hand.in_doubt = ctx.world.lock().in_doubt.contains(&name);
     if let Some(deleted) = &key.metadata.deletion_timestamp {
@@ -255,6 +256,7 @@ pub fn target(
     Ok(Target {
         capabilities: driver.capabilities().with(kind),
         endpoints: driver.endpoints().clone(),
+        corrects: entry.drift.as_ref().and_then(|drift| drift.policy) == Some(DriftPolicy::Correct),
         reference,
         grants,
     })

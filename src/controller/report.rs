@@ -88,6 +88,17 @@ pub async fn publish(ctx: &Context, key: &ApplicationKey, say: &Say) {
     event(ctx, key, say.reason, "Announce", &say.message).await;
 }
 
+/// Somebody changed a client at its key manager.
+pub async fn drifted(ctx: &Context, key: &ApplicationKey, drifted: &[String], corrects: bool) {
+    let what = drifted.join("; ");
+    let text = if corrects {
+        format!("the client was changed at its key manager and is put right: {what}")
+    } else {
+        format!("the client was changed at its key manager: {what}")
+    };
+    event(ctx, key, "Drifted", "Compare", &text).await;
+}
+
 /// A client that may be left at a key manager and that nobody but a person can find or delete. `id` is the client's, or that
 /// of the attempt to make it.
 ///

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::queue::{Item, Lane, Name};
 use crate::{
-    api::{AccessRule, Application, ApplicationKey, KeyManagerKind, KeyManagerRef, conditions::Say},
+    api::{AccessRule, Application, ApplicationKey, Drift, KeyManagerKind, KeyManagerRef, conditions::Say},
     key_manager::{KeyManager, gate::Gate},
     plan::{
         hints,
@@ -40,6 +40,8 @@ pub struct KeyManagerEntry {
     pub gone: BTreeMap<Name, Timestamp>,
     /// Too many are gone: it has lost its data.
     pub data_loss: bool,
+    /// Whether and how its clients are compared with what they should be.
+    pub drift: Option<Drift>,
     /// It is gone itself, and only there to clean up.
     pub departed: bool,
     /// A person said that gone clients are to be made anew, until then.
@@ -133,6 +135,8 @@ pub struct Inner {
     pub tombstones: BTreeSet<Name>,
     /// Key managers of namespaces of which a snapshot is kept.
     pub snapshots: BTreeSet<Name>,
+    /// Until when the clients of keys were compared with what they should be.
+    pub compared: BTreeMap<Name, Timestamp>,
     /// Keys as an event brought them, until a pass takes them.
     pub fresh: BTreeMap<Name, Arc<ApplicationKey>>,
     /// Applications as an event brought them, until a pass takes them.
@@ -252,6 +256,13 @@ impl Inner {
                 None => Lane::Own,
             },
         }
+    }
+
+    /// How the client of a key is compared with what it should be, where that is asked for.
+    pub fn drift(&self, key: &Name) -> Option<Drift> {
+        let summary = self.keys.get(key)?;
+        let at = key_manager_name(summary.key_manager.as_ref()?, &key.namespace);
+        self.key_managers.get(&at)?.drift.clone()
     }
 
     /// The gates of the key managers that a key's client is at, or is moved away from.

@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Answer, Capabilities, Category, Changed, Client, Current, Endpoints, Error, KeyManager, Mark, NewSecret,
+    Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Mark, NewSecret,
     Properties, Registered, SecretAdded, TokenAnswer, TokenRequest, circuit::Circuit,
 };
 use crate::{api::Limits, clock::Clock, controller::queue::Name, leader::Leadership, metrics::Metrics};
@@ -251,6 +251,10 @@ impl KeyManager for Gated {
 
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
         self.gate.change("update", self.driver.update(client, properties)).await
+    }
+
+    async fn compare(&self, client: &Client, properties: &Properties) -> Result<Compared, Error> {
+        self.gate.call("compare", self.driver.compare(client, properties)).await
     }
 
     async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {

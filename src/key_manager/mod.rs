@@ -166,7 +166,8 @@ impl Capabilities {
                 self.authentication.contains(&ClientAuthentication::None),
             ),
             ("PkceS256", self.pkce != PkceMethods::Nothing),
-            ("PkcePlain", self.pkce == PkceMethods::One),
+            // What can be demanded is S256; plain only where nothing is.
+            ("PkcePlain", false),
         ];
         let reason = |name: &str| self.reasons.iter().find(|(of, _)| *of == name);
         let status = |(name, available): (&str, bool)| CapabilityStatus {
@@ -375,6 +376,17 @@ pub struct Outcome {
     pub differences: Vec<String>,
 }
 
+/// Answer to a comparison.
+#[derive(Clone, Debug)]
+pub enum Compared {
+    /// The fields that differ, and what manages the client from now on where that changed.
+    Differs(Vec<String>, Option<Management>),
+    /// There is no such client.
+    NotThere,
+    /// What manages this client is refused or missing.
+    Refused,
+}
+
 /// An access token (RFC 6749 section 5.1).
 #[derive(Clone, Debug)]
 pub struct Token {
@@ -451,6 +463,9 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
 
     /// Gives a client these properties.
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error>;
+
+    /// What of a client is not as `properties` say, a few words for each field; never a value that may be secret.
+    async fn compare(&self, client: &Client, properties: &Properties) -> Result<Compared, Error>;
 
     /// Takes over a client that has nobody's mark: gives it ours and these properties. Its secret has proved whose it is.
     ///

@@ -57,6 +57,7 @@ pub(super) fn new(spec: &serde_json::Value) -> Observed {
             },
             endpoints: Endpoints::default(),
             grants: Grants::everything(),
+            corrects: false,
         }),
         secret: SecretView::Absent,
         former: None,

@@ -4,6 +4,7 @@
 //! controller executes it, observes what it changed, and asks again until the answer is [`step::Step::Done`].
 
 pub mod access;
+pub mod drift;
 pub mod hints;
 pub mod identity;
 pub mod key;

@@ -63,6 +63,8 @@ pub struct Target {
     pub endpoints: Endpoints,
     /// What the key's namespace may have there.
     pub grants: Grants,
+    /// Whether clients that somebody changed there are put right.
+    pub corrects: bool,
 }
 
 /// A Secret as a key sees it.
@@ -274,6 +276,10 @@ pub struct Hand {
     pub refused: bool,
     /// The published secret, which somebody else may have written, works.
     pub checked: bool,
+    /// The client is to be compared with what it should be.
+    pub compare: bool,
+    /// What of the client is not as it should be, where it was compared.
+    pub compared: Option<Vec<String>>,
     /// Whether the client that is to be adopted is the team's.
     pub proof: Option<Proof>,
     /// Access tokens that are not published.

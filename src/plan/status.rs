@@ -19,6 +19,7 @@ pub const CONDITIONS: &[&str] = &[
     "Suspended",
     "RotationUnsupported",
     "CredentialExpiring",
+    "Drifted",
     "SecretTypeKept",
     "RegistrationDiffers",
     "TokensIssued",

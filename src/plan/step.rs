@@ -48,6 +48,15 @@ pub enum Step {
         /// What it is given.
         properties: Properties,
     },
+    /// Compare a client with what it should be.
+    Compare {
+        /// Which.
+        client: Client,
+        /// What it was given.
+        properties: Properties,
+        /// Whether it is made again where it is gone.
+        correct: bool,
+    },
     /// Give a client a fresh secret.
     AddSecret {
         /// Which.
@@ -145,6 +154,7 @@ impl Step {
             Self::Find(_) => "Find",
             Self::Register { .. } => "Register",
             Self::Update { .. } => "Update",
+            Self::Compare { .. } => "Compare",
             Self::AddSecret { .. } => "AddSecret",
             Self::ReadSecret(_) => "ReadSecret",
             Self::Prove(_) => "Prove",

@@ -7,8 +7,9 @@ use appkeys::{
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Choice, Client, Current, KeyManager, Management, Mark, NewSecret,
-        Overlap, PkceMethods, Properties, Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest, private_key,
+        Answer, Capabilities, Category, Changed, Choice, Client, Compared, Current, KeyManager, Management, Mark,
+        NewSecret, Overlap, PkceMethods, Properties, Registered, Room, SecretAdded, Token, TokenAnswer, TokenRequest,
+        private_key,
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -124,10 +125,12 @@ async fn a_machine_keeps_the_contract(subject: Subject<'_>) {
     let first = subject.made().await;
     let subject = subject.managed(&first);
     subject.a_token_has_what_was_asked_for(&first.secret).await;
+    let subject = subject.nothing_has_drifted().await;
     subject.a_wrong_secret_is_refused().await;
     subject.a_create_can_be_repeated().await;
     subject.a_foreign_client_is_left_alone(&first.secret).await;
     let subject = subject.what_changes_holds(&first.secret).await;
+    let subject = subject.nothing_has_drifted().await;
     let secret = subject.a_rotated_secret_works(&first.secret).await;
     subject.the_secret_can_be_read_back(&secret).await;
     subject.a_deleted_client_is_gone(&secret).await;
@@ -379,6 +382,23 @@ impl<'a> Subject<'a> {
         subject.issued(secret, &[write]).await;
         subject.may_not_have(secret, read).await;
         subject
+    }
+
+    /// What was registered and changed is as it should be; only a server that drops what was asked for says otherwise.
+    async fn nothing_has_drifted(self) -> Self {
+        match self.driver.compare(&self.client, &self.properties).await.unwrap() {
+            Compared::Differs(drifted, management) => {
+                let kept = self.bed.drops_scopes || drifted.is_empty();
+                assert!(kept, "{:?}: {drifted:?}", self.properties.authentication);
+                let client = Client {
+                    management: management.or(self.client.management),
+                    ..self.client
+                };
+                Self { client, ..self }
+            }
+            Compared::Refused if !self.bed.management => self,
+            other => panic!("{other:?}"),
+        }
     }
 
     async fn a_rotated_secret_works(&self, old: &SecretString) -> SecretString {

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -13,9 +13,9 @@ use appkeys::{
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Choice, Client, Current, Drivers, Endpoints, Error, KeyAlgorithm,
-        KeyManager, Management, Mark, NewSecret, Opened, Outcome, Overlap, PkceMethods, Properties, Registered, Room,
-        SecretAdded, Server as KeyManagerServer, Token, TokenAnswer, TokenRequest, Wanted,
+        Answer, Capabilities, Category, Changed, Choice, Client, Compared, Current, Drivers, Endpoints, Error,
+        KeyAlgorithm, KeyManager, Management, Mark, NewSecret, Opened, Outcome, Overlap, PkceMethods, Properties,
+        Registered, Room, SecretAdded, Server as KeyManagerServer, Token, TokenAnswer, TokenRequest, Wanted,
         resident::ResidentKeyManagers, snapshot::Held,
     },
 };
@@ -83,6 +83,8 @@ struct Stored {
     mark: Option<Mark>,
     secrets: Vec<String>,
     token: u32,
+    /// Somebody changed it by hand.
+    changed: bool,
 }
 
 /// A server; it outlives the processes.
@@ -94,6 +96,8 @@ pub(crate) struct Server {
     /// Clients with the secrets that they were seen to authenticate with.
     used: Mutex<BTreeSet<(String, String)>>,
     down: AtomicBool,
+    /// How often clients were compared with what they should be.
+    pub(crate) comparisons: AtomicUsize,
     /// Whether an update gives a client of given identity another secret, and ends the one before.
     pub(crate) renews: AtomicBool,
     /// How long its access tokens live.
@@ -111,6 +115,7 @@ impl Server {
             counter: Mutex::default(),
             used: Mutex::default(),
             down: AtomicBool::new(false),
+            comparisons: AtomicUsize::new(0),
             renews: AtomicBool::new(false),
             life: Mutex::new(SignedDuration::from_hours(12)),
             issued: Mutex::default(),
@@ -182,6 +187,7 @@ impl Server {
             mark: Some(client.mark.clone()),
             secrets: vec![secret.expose_secret().to_owned()],
             token: number,
+            changed: false,
         };
         clients.insert(id.clone(), stored);
         let management = self.given().then(|| self.management(&id, number));
@@ -205,6 +211,7 @@ impl Server {
             });
         };
         if !self.given() {
+            stored.changed = false;
             stored.mark = Some(properties.mark.clone());
             return Ok(Changed::done());
         }
@@ -212,6 +219,7 @@ impl Server {
             return Ok(Changed::Refused);
         }
         stored.token = number;
+        stored.changed = false;
         if self.renews.load(Ordering::SeqCst) {
             stored.secrets = vec![format!("secret-{number}-at-{}", self.name)];
             self.issued.lock().unwrap().extend(stored.secrets.clone());
@@ -221,6 +229,20 @@ impl Server {
             secret: stored.secrets.first().cloned().map(SecretString::from),
             ..Outcome::default()
         }))
+    }
+
+    fn compare(&self, client: &Client, mark: &Mark) -> Compared {
+        self.comparisons.fetch_add(1, Ordering::SeqCst);
+        let clients = self.clients();
+        match clients.get(&client.id) {
+            None if self.given() => Compared::Refused,
+            None => Compared::NotThere,
+            Some(stored) if self.given() && !may_manage(stored, client) => Compared::Refused,
+            Some(stored) if stored.changed || stored.mark.as_ref() != Some(mark) => {
+                Compared::Differs(vec!["name".into()], None)
+            }
+            Some(_) => Compared::Differs(vec![], None),
+        }
     }
 
     fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
@@ -316,6 +338,21 @@ impl Server {
         clients.iter().map(|(id, stored)| format!("{id} {stored:?}")).collect()
     }
 
+    /// Changes a client by hand, or deletes it.
+    pub(crate) fn meddle(&self, id: &str, delete: bool) {
+        let mut clients = self.clients();
+        if delete {
+            clients.remove(id);
+        } else if let Some(client) = clients.get_mut(id) {
+            client.changed = true;
+        }
+    }
+
+    /// Whether a client is as somebody changed it by hand.
+    pub(crate) fn is_meddled_with(&self, id: &str) -> bool {
+        self.clients().get(id).is_some_and(|client| client.changed)
+    }
+
     /// Puts clients there that are not ours.
     pub(crate) fn plant(&self, ids: impl Iterator<Item = String>) {
         let foreign = |id: String| {
@@ -324,6 +361,7 @@ impl Server {
                 mark: None,
                 secrets,
                 token: 0,
+                changed: false,
             };
             (id, stored)
         };
@@ -430,6 +468,12 @@ impl KeyManager for Driver {
         let (client, properties) = (client.clone(), properties.clone());
         let what = format!("update {}", client.id);
         self.call(&what, true, move |server| server.update(&client, &properties))
+            .await
+    }
+
+    async fn compare(&self, client: &Client, properties: &Properties) -> Result<Compared, Error> {
+        let (client, mark) = (client.clone(), properties.mark.clone());
+        self.call("compare", false, move |server| Ok(server.compare(&client, &mark)))
             .await
     }
 

@@ -8,10 +8,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Failure, objects::write_state};
 use crate::{
     api::{Adopt, CredentialKind, KeyManagerRef},
-    controller::{Context, observe::Seen, report, secrets, world},
+    controller::{Context, drift, observe::Seen, queue::Name, report, secrets, world},
     key_manager::{
-        self, Category, Changed, Client, KeyManager, Outcome, Registered, TokenAnswer, TokenRequest, gate::Gated,
-        private_key,
+        self, Category, Changed, Client, Compared, KeyManager, Outcome, Registered, TokenAnswer, TokenRequest,
+        gate::Gated, private_key,
     },
     plan::{
         hints,
@@ -330,6 +330,37 @@ pub(super) async fn verify(ctx: &Context, seen: &mut Seen) -> Result<(), Failure
     if let Some(credential) = &mut seen.o.hand.credential {
         credential.verified = Some(true);
     }
+    Ok(())
+}
+
+/// Compares a client with what it should be; one that is gone is made again where `correct`.
+pub(super) async fn compare(
+    ctx: &Context,
+    seen: &mut Seen,
+    client: Client,
+    properties: key_manager::Properties,
+    correct: bool,
+) -> Result<(), Failure> {
+    let driver = driver(ctx, seen)?;
+    let drifted = match driver.compare(&client, &properties).await? {
+        Compared::Differs(drifted, management) => {
+            keep_management(ctx, seen, client, management).await?;
+            drifted
+        }
+        Compared::NotThere => {
+            seen.o.hand.refused = correct;
+            vec!["the client is gone".to_owned()]
+        }
+        Compared::Refused => {
+            seen.o.hand.unmanageable = correct;
+            vec!["the client cannot be read any more".to_owned()]
+        }
+    };
+    if !drifted.is_empty() {
+        report::drifted(ctx, &seen.o.key, &drifted, correct).await;
+    }
+    drift::done(ctx, &Name::new(seen.o.namespace(), seen.o.name()));
+    seen.o.hand.compared = Some(drifted);
     Ok(())
 }
 

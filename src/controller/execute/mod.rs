@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 pub use self::objects::write_status;
 use self::{
     clients::{
-        adopt, changing, delete_client, driver, find, find_left, fresh_credential, hold, keep_management, not_there,
-        not_working, prove, register_given, update, verify,
+        adopt, changing, compare, delete_client, driver, find, find_left, fresh_credential, hold, keep_management,
+        not_there, not_working, prove, register_given, update, verify,
     },
     objects::{begin, delete_former, entomb, fence, hand_over, published, remove_finalizer, write_secret, write_state},
 };
@@ -155,6 +155,11 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             }
             Ok(())
         }
+        Step::Compare {
+            client,
+            properties,
+            correct,
+        } => Box::pin(compare(ctx, seen, client, properties, correct)).await,
         Step::Prove(adopt) => prove(ctx, seen, adopt).await,
         Step::Adopt {
             client,

@@ -13,8 +13,8 @@ use crate::{
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Client, Current, Endpoints, Error, KeyManager, Mark, NewSecret,
-        Properties, Registered, Room, SecretAdded, TokenAnswer, TokenRequest,
+        Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Mark,
+        NewSecret, Properties, Registered, Room, SecretAdded, TokenAnswer, TokenRequest,
         remote::{self, Dialect, HttpClient, TokenEndpoint},
     },
 };
@@ -181,6 +181,13 @@ impl KeyManager for KeycloakDriver {
             Some(now) => self.give(now, properties).await,
             None => Ok(Changed::NotThere),
         }
+    }
+
+    async fn compare(&self, client: &Client, properties: &Properties) -> Result<Compared, Error> {
+        Ok(match self.owned(&client.id, &[&client.mark, &properties.mark]).await? {
+            Some(now) => Compared::Differs(representation::differences(&now, properties)?, None),
+            None => Compared::NotThere,
+        })
     }
 
     async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {

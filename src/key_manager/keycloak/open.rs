@@ -96,6 +96,13 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
         key_algorithm: KeyAlgorithm::ES256,
         key_overlap: Overlap::WeEnd,
         pkce: PkceMethods::One,
-        reasons: vec![("SecretOverlap", why.to_owned())],
+        reasons: vec![
+            ("SecretOverlap", why.to_owned()),
+            ("FindClient", "not needed: client ids are chosen".to_owned()),
+            (
+                "PkcePlain",
+                "a client demands S256 or nothing: with pkce.required false apps may use plain too".to_owned(),
+            ),
+        ],
     }
 }

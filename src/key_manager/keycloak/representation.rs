@@ -64,6 +64,9 @@ pub(super) struct Representation {
     optional_client_scopes: Vec<String>,
     #[serde(default)]
     attributes: BTreeMap<String, SecretString>,
+    /// All other members.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 impl Representation {
@@ -211,6 +214,51 @@ pub(super) fn change(now: &Representation, properties: &Properties) -> Result<Va
         body["authorizationServicesEnabled"] = json!(true);
     }
     Ok(body)
+}
+
+/// The members of a client that are not as these properties say, by name.
+///
+/// # Errors
+/// As [`creation`].
+pub(super) fn differences(now: &Representation, properties: &Properties) -> Result<Vec<String>, Error> {
+    let wanted = description(&now.client_id, properties)?;
+    let (gone, new) = now.scope_changes(&properties.scopes);
+    let mut differ = vec![];
+    for (name, value) in wanted.as_object().into_iter().flatten() {
+        let same = match name.as_str() {
+            "clientId" => true,
+            "serviceAccountsEnabled" => value.as_bool() == Some(now.service_accounts_enabled),
+            "attributes" => value.as_object().into_iter().flatten().all(|(name, value)| {
+                let has = now.attribute(name).unwrap_or_default();
+                let differs = value.as_str() != Some(has);
+                if differs {
+                    differ.push(format!("attribute {name}"));
+                }
+                !differs
+            }),
+            "protocolMappers" => {
+                let ours = |mapper: &&Value| mapper["name"].as_str().is_some_and(|name| name.starts_with(AUDIENCE));
+                let audience = |mapper: &Value| mapper["config"]["included.custom.audience"].clone();
+                let has: Vec<_> = now.protocol_mappers.iter().filter(ours).map(audience).collect();
+                let wanted: Vec<_> = value.as_array().into_iter().flatten().map(audience).collect();
+                has.len() == wanted.len() && wanted.iter().all(|audience| has.contains(audience))
+            }
+            "redirectUris" | "webOrigins" => sorted(value) == now.others.get(name).map(sorted).unwrap_or_default(),
+            _ => now.others.get(name).unwrap_or(&Value::Bool(false)) == value,
+        };
+        if !same && name != "attributes" {
+            differ.push(name.clone());
+        }
+    }
+    differ.extend(gone.iter().map(|scope| format!("client scope {scope} too many")));
+    differ.extend(new.iter().map(|scope| format!("client scope {scope} missing")));
+    Ok(differ)
+}
+
+fn sorted(list: &Value) -> Vec<String> {
+    let mut texts: Vec<_> = list.as_array().into_iter().flatten().map(ToString::to_string).collect();
+    texts.sort();
+    texts
 }
 
 fn description(client_id: &str, properties: &Properties) -> Result<Value, Error> {

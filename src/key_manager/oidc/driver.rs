@@ -12,8 +12,8 @@ use crate::{
     api::CredentialKind,
     entropy::Entropy,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Client, Current, Endpoints, Error, KeyManager, Management, Mark,
-        NewSecret, Outcome, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
+        Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Management,
+        Mark, NewSecret, Outcome, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
         remote::{self, Dialect, HttpClient, TokenEndpoint},
     },
 };
@@ -107,6 +107,20 @@ impl KeyManager for OidcDriver {
             }
             Managed::Refused | Managed::Unsupported => Ok(Changed::Refused),
         }
+    }
+
+    async fn compare(&self, client: &Client, properties: &Properties) -> Result<Compared, Error> {
+        let Some(management) = &client.management else {
+            return Ok(Compared::Refused);
+        };
+        Ok(match self.registrar.read(management).await? {
+            Managed::Done { answer, management } => {
+                let asked = metadata::asked(properties, None, None);
+                let differences = answer.map(|answer| asked.differences(&answer.without_attempt(&asked)));
+                Compared::Differs(differences.unwrap_or_default(), management)
+            }
+            Managed::Refused | Managed::Unsupported => Compared::Refused,
+        })
     }
 
     async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {

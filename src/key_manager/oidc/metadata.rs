@@ -147,6 +147,15 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
 }
 
 impl ClientInformation {
+    /// The same without the attempt that its name ends with until its first update.
+    pub(super) fn without_attempt(mut self, asked: &Asked) -> Self {
+        let name = self.client_name.as_deref().and_then(|name| name.rsplit_once(' '));
+        if let Some((name, _)) = name.filter(|(name, _)| asked.client_name == *name) {
+            self.client_name = Some(name.to_owned());
+        }
+        self
+    }
+
     /// The public keys that it has.
     pub(super) fn keys(self) -> Option<Value> {
         Some(self.jwks).filter(|keys| keys["keys"].is_array())

@@ -77,6 +77,18 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
         ),
         ("FindClient", "no request of RFC 7591 looks for clients"),
         (
+            "PrivateKeyJwt",
+            "as the server's metadata say (token_endpoint_auth_methods_supported)",
+        ),
+        (
+            "PublicClients",
+            "as the server's metadata say (token_endpoint_auth_methods_supported)",
+        ),
+        (
+            "PkcePlain",
+            "dynamic client registration has no member for it: apps use PKCE where the server knows it",
+        ),
+        (
             "PkceS256",
             "dynamic client registration has no member for it: apps use PKCE where the server knows it",
         ),

@@ -83,6 +83,9 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
             ..o.state.clone()
         }));
     }
+    if let Some(step) = compare(o, target, &client) {
+        return Some(step);
+    }
     // Somebody else may have written it, an announced cut may have happened, or a process died after it fenced: it is used
     // once before the key is ready again.
     let provable = published.hints.kind != CredentialKind::Nothing;
@@ -120,6 +123,21 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
         .or_else(|| rotate(o, target, published, &client, now))
         .or_else(|| tokens::before_publication(o, target, &published.hints.client_id, &secret, now))
         .or_else(|| publish_if_changed(o, target, published, &secret, &hash))
+}
+
+/// The client is compared with what it should be when that is due, and put right where the key manager's spec asks for it.
+fn compare(o: &Observed, target: &Target, client: &Client) -> Option<Step> {
+    let (client, properties) = (client.clone(), o.properties(target));
+    if o.hand.compare && o.hand.compared.is_none() {
+        return Some(Step::Compare {
+            client,
+            properties,
+            correct: target.corrects,
+        });
+    }
+    let drifted = o.hand.compared.as_ref().is_some_and(|drifted| !drifted.is_empty());
+    let done = o.hand.updated || o.hand.unmanageable || o.hand.refused;
+    (drifted && target.corrects && !done).then_some(Step::Update { client, properties })
 }
 
 /// Another kind of credential is another client: workloads that hold the old one need it for the time of the overlap.

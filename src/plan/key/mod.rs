@@ -265,6 +265,7 @@ fn done(o: &Observed, target: &Target, now: Timestamp) -> Step {
         says.push(say);
     }
     says.extend(expiring(o, target, now));
+    says.extend(drifted(o, target));
     says.extend(type_kept(o));
     says.extend(differs(o, target));
     says.extend(tokens::says(o));
@@ -285,6 +286,23 @@ fn differs(o: &Observed, target: &Target) -> Option<Say> {
     let differs = &o.secret.ours()?.hints.differs;
     let text = format!("{} has this client otherwise than asked: {differs}", target.reference);
     (!differs.is_empty()).then(|| Say::yes("RegistrationDiffers", "ServerChangedFields", text))
+}
+
+/// What somebody changed at the key manager, where that is only said; what was said holds until the next comparison.
+fn drifted(o: &Observed, target: &Target) -> Option<Say> {
+    const DRIFTED: &str = "Drifted";
+    match &o.hand.compared {
+        Some(drifted) if drifted.is_empty() || target.corrects => None,
+        Some(drifted) => {
+            let text = format!("changed at {}: {}", target.reference, drifted.join("; "));
+            Some(Say::yes(DRIFTED, "ChangedElsewhere", text))
+        }
+        None => {
+            let conditions = o.key.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let said = conditions.iter().find(|c| c.type_ == DRIFTED && c.status == "True")?;
+            (!o.hand.updated).then(|| Say::yes(DRIFTED, "ChangedElsewhere", said.message.clone()))
+        }
+    }
 }
 
 /// Kubernetes changes no Secret's type.

@@ -2,6 +2,7 @@
 //! one that is missing concerns a part of the list that other tests cover, or that this operator does not have.
 
 mod credentials; // a secret that is lost, cut off, rotated twice or fought over
+mod drift; // clients that somebody changes or deletes at the key manager
 mod endings; // keys that are renamed, pruned, restored, deleted, or half made
 mod fleets; // many keys: restarts, outages, refused credentials, and what one change costs
 mod given; // servers that choose what clients are, and change it
