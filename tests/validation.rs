@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 use crate::support::{Cluster, key, team};
 
 /// What is to be said of a request: nothing, or a refusal with these words.
-type Wanted<'a> = Result<(), &'a str>;
+pub(crate) type Wanted<'a> = Result<(), &'a str>;
 
 /// Asks the API server about all `cases` at once, and tells of every surprise.
-struct Table {
+pub(crate) struct Table {
     client: Client,
     surprises: String,
     dry: PostParams,
 }
 
 impl Table {
-    async fn of(cluster: &Cluster) -> Self {
+    pub(crate) async fn of(cluster: &Cluster) -> Self {
         Self {
             client: cluster.client().await,
             surprises: String::new(),
@@ -48,7 +48,7 @@ impl Table {
     }
 
     /// Tries to create `object`.
-    async fn create(&mut self, case: &str, object: Value, wanted: Wanted<'_>) {
+    pub(crate) async fn create(&mut self, case: &str, object: Value, wanted: Wanted<'_>) {
         let parsed = serde_json::from_value(object.clone()).unwrap();
         let answer = self.api(&object).create(&self.dry, &parsed).await;
         if answer.is_ok() {
@@ -58,7 +58,7 @@ impl Table {
     }
 
     /// Tries to replace what is stored by `object`.
-    async fn replace(&mut self, case: &str, mut object: Value, wanted: Wanted<'_>) {
+    pub(crate) async fn replace(&mut self, case: &str, mut object: Value, wanted: Wanted<'_>) {
         let api = self.api(&object);
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         let stored = api.get(&name).await.unwrap();
@@ -104,7 +104,7 @@ impl Table {
         }
     }
 
-    fn finish(self) {
+    pub(crate) fn finish(self) {
         assert!(self.surprises.is_empty(), "\n{}", self.surprises);
     }
 }
@@ -579,8 +579,8 @@ async fn what_a_key_may_ask_for() {
             Err("spec.keyManagerRef.name in body should match"),
         ),
         (
-            "no authentication",
-            json!({"clientAuthentication": "None"}),
+            "an unknown authentication",
+            json!({"clientAuthentication": "TlsClientAuth"}),
             Err("supported values: \"ClientSecretBasic\""),
         ),
         ("suspended", json!({"suspend": true}), Ok(())),

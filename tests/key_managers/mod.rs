@@ -7,3 +7,6 @@ mod life; // a key from its making to its end at each server
 mod moves; // from one server to another and back
 mod kills; // kill -9 with real servers
 mod outage; // a server that is away for a minute
+mod kinds; // clients of every kind: private keys, public clients, apps with logins
+mod neighbours; // one that hangs delays no key of another
+mod stories; // what went wrong elsewhere

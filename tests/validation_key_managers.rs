@@ -1,0 +1,371 @@
+//! What the API server itself accepts and refuses of key managers elsewhere, and of clients that need one: for logins, with
+//! private keys, and those that are adopted.
+
+use serde_json::{Value, json};
+
+use crate::{
+    support::{Cluster, key, team},
+    validation::Table,
+};
+
+const URL: &str = "https://keys.example.com:8443/auth";
+const ONE_OF_THREE: &str = "exactly one kind of key manager must be given: resident, keycloak or oidc";
+const ONE_OF_TWO: &str = "exactly one kind of key manager must be given: keycloak or oidc";
+
+fn keycloak(url: &str, realm: &str) -> Value {
+    json!({"url": url, "realm": realm, "credentialsSecretRef": {"name": "operator"}})
+}
+
+/// A `ClusterKeyManager`, and a `KeyManager` of the same spec.
+fn managers(spec: &Value) -> [Value; 2] {
+    let object = |kind: &str, meta: Value| json!({"apiVersion": "appkeys.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": spec});
+    [
+        object("ClusterKeyManager", json!({"name": "m"})),
+        object("KeyManager", json!({"name": "m", "namespace": "default"})),
+    ]
+}
+
+#[tokio::test]
+async fn a_key_manager_is_of_exactly_one_kind() {
+    let cluster = Cluster::shared().await;
+    let mut table = Table::of(&cluster).await;
+    let (realm, oidc) = (keycloak(URL, "shop"), json!({ "issuer": URL }));
+    let (three, two) = (Err(ONE_OF_THREE), Err(ONE_OF_TWO));
+    for (case, spec, of_cluster, of_namespace) in [
+        ("Keycloak", json!({ "keycloak": realm }), Ok(()), Ok(())),
+        ("registration", json!({ "oidc": oidc }), Ok(()), Ok(())),
+        ("resident", json!({"resident": {}}), Ok(()), two),
+        ("none", json!({}), three, two),
+        ("both", json!({"keycloak": realm, "oidc": oidc}), three, two),
+        (
+            "resident and Keycloak",
+            json!({"resident": {}, "keycloak": realm}),
+            three,
+            // It knows no resident one.
+            Ok(()),
+        ),
+        (
+            "all",
+            json!({"resident": {}, "keycloak": realm, "oidc": oidc}),
+            three,
+            two,
+        ),
+        (
+            "a CA with Keycloak",
+            json!({"keycloak": realm, "caBundleRef": {"name": "ca"}}),
+            Ok(()),
+            Ok(()),
+        ),
+        (
+            "a CA with registration",
+            json!({"oidc": oidc, "caBundleRef": {"name": "ca"}}),
+            Ok(()),
+            Ok(()),
+        ),
+        (
+            "a CA with the resident one",
+            json!({"resident": {}, "caBundleRef": {"name": "ca"}}),
+            Err("caBundleRef is for key managers elsewhere"),
+            two,
+        ),
+    ] {
+        let [cluster_wide, namespaced] = managers(&spec);
+        table
+            .create(&format!("{case}, of the cluster"), cluster_wide, of_cluster)
+            .await;
+        table
+            .create(&format!("{case}, of a namespace"), namespaced, of_namespace)
+            .await;
+    }
+    table.finish();
+}
+
+#[tokio::test]
+async fn where_a_key_manager_is() {
+    let cluster = Cluster::shared().await;
+    let mut table = Table::of(&cluster).await;
+    for (case, url, good) in [
+        ("with port and path", URL, true),
+        ("plain http", "http://keys.example.com", true),
+        ("an IPv6 address", "https://[::1]:8443", true),
+        ("with a slash at the end", "https://keys.example.com/auth/", true),
+        ("a query", "https://keys.example.com/?a=b", false),
+        ("a query at once", "https://keys.example.com?a=b", false),
+        ("a fragment", "https://keys.example.com/#top", false),
+        ("a user", "https://me@keys.example.com", false),
+        ("a password", "https://me:pw@keys.example.com", false),
+        ("a space", "https://keys.example.com/a b", false),
+        ("a space in the host", "https://keys example.com", false),
+        ("a line end", "https://keys.example.com/\n", false),
+        ("no host", "https:///realms", false),
+        ("no scheme", "keys.example.com", false),
+        ("another scheme", "ldap://keys.example.com", false),
+    ] {
+        let wanted = |place| if good { Ok(()) } else { Err(place) };
+        let open = json!({"oidc": {"issuer": URL, "registrationEndpoint": url}});
+        for (place, spec) in [
+            (
+                "spec.keycloak.url in body should match",
+                json!({"keycloak": keycloak(url, "shop")}),
+            ),
+            (
+                "spec.oidc.issuer in body should match",
+                json!({"oidc": {"issuer": url}}),
+            ),
+            ("spec.oidc.registrationEndpoint in body should match", open),
+        ] {
+            for manager in managers(&spec) {
+                table.create(&format!("{case}: {place}"), manager, wanted(place)).await;
+            }
+        }
+    }
+    for (case, realm, good) in [
+        ("a name", "shop", true),
+        ("dots and upper case", "Shop.EU_1", true),
+        ("another alphabet", "büro", true),
+        ("a folder", "shop/clients", false),
+        ("a way out", "../master/x", false),
+        ("a query", "shop?x", false),
+        ("a fragment", "shop#x", false),
+        ("encoded", "shop%2Fx", false),
+        ("a space", "web shop", false),
+    ] {
+        let wanted = if good {
+            Ok(())
+        } else {
+            Err("spec.keycloak.realm in body should match")
+        };
+        for manager in managers(&json!({"keycloak": keycloak(URL, realm)})) {
+            table.create(&format!("realm: {case}"), manager, wanted).await;
+        }
+    }
+    for (case, spec, wanted) in [
+        (
+            "no realm",
+            json!({"keycloak": {"url": URL, "credentialsSecretRef": {"name": "operator"}}}),
+            "spec.keycloak.realm: Required value",
+        ),
+        (
+            "an empty realm",
+            json!({"keycloak": keycloak(URL, "")}),
+            "should be at least 1 chars long",
+        ),
+        (
+            "no credentials",
+            json!({"keycloak": {"url": URL, "realm": "shop"}}),
+            "spec.keycloak.credentialsSecretRef: Required value",
+        ),
+        ("no issuer", json!({"oidc": {}}), "spec.oidc.issuer: Required value"),
+    ] {
+        for manager in managers(&spec) {
+            table.create(case, manager, Err(wanted)).await;
+        }
+    }
+    table.finish();
+}
+
+#[tokio::test]
+async fn where_logins_may_return_to() {
+    let cluster = Cluster::shared().await;
+    let mut table = Table::of(&cluster).await;
+    for (case, uri, as_uri, as_pattern) in [
+        ("a page", "https://shop.example.com/callback", true, true),
+        ("a query", "https://shop.example.com/callback?from=login", true, true),
+        ("an app of a telephone", "com.example.shop:/callback", true, true),
+        ("this machine", "http://127.0.0.1/callback", true, true),
+        ("a fragment", "https://shop.example.com/#callback", false, false),
+        ("no scheme", "shop.example.com/callback", false, false),
+        ("a space", "https://shop.example.com/call back", false, false),
+        ("a star in the path", "https://shop.example.com/*/callback", true, true),
+        ("a star in the host", "https://*.example.com/callback", true, false),
+        ("a star as the host", "https://*/callback", true, false),
+        ("a star as the port", "https://shop.example.com:*/callback", true, false),
+        ("a star as the scheme", "*://shop.example.com/callback", false, false),
+        ("a star in the host, without a path", "https://shop*", true, false),
+    ] {
+        let wanted = |good, words| if good { Ok(()) } else { Err(words) };
+        let login = json!({"grantTypes": ["AuthorizationCode"], "redirectUris": [uri]});
+        let words = "spec.redirectUris[0] in body should match";
+        table
+            .create(case, key("default", "k", &login), wanted(as_uri, words))
+            .await;
+        let [manager, _] = managers(&json!({
+            "keycloak": keycloak(URL, "shop"), "access": [{"namespaceSelector": {}, "redirectUriPatterns": [uri]}],
+        }));
+        let words = "spec.access[0].redirectUriPatterns[0] in body should match";
+        table
+            .create(&format!("{case}, as a pattern"), manager, wanted(as_pattern, words))
+            .await;
+    }
+    table.finish();
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+#[tokio::test]
+async fn what_goes_together_in_a_client() {
+    let cluster = Cluster::shared().await;
+    let mut table = Table::of(&cluster).await;
+    let uris = ["https://shop.example.com/callback"];
+    let login = |more: Value| {
+        let mut spec = json!({"grantTypes": ["AuthorizationCode"], "redirectUris": uris});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let adopt = |more: Value| {
+        let mut spec = json!({"adopt": {"clientId": "old-shop", "secretRef": {"name": "old-shop"}}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let basic = |authentication: &str| json!({"clientAuthentication": authentication, "secret": {"type": "kubernetes.io/basic-auth"}});
+    let needs_uris = Err("the grant type AuthorizationCode needs redirectUris");
+    let needs_code = Err("redirectUris and pkce are for logins");
+    let public = Err("a public client (clientAuthentication None) cannot use the grant type ClientCredentials");
+    let needs_secret = Err("a Secret of type kubernetes.io/basic-auth needs a client secret");
+    for (case, spec, wanted) in [
+        ("a login", login(json!({})), Ok(())),
+        (
+            "a login with all",
+            login(json!({
+                "grantTypes": ["AuthorizationCode", "RefreshToken", "ClientCredentials"],
+                "pkce": {"required": true, "allowPlain": true}, "accessTokens": [{"name": "t"}],
+            })),
+            Ok(()),
+        ),
+        (
+            "a login to nowhere",
+            json!({"grantTypes": ["AuthorizationCode"]}),
+            needs_uris,
+        ),
+        (
+            "a login to an empty list",
+            json!({"grantTypes": ["AuthorizationCode"], "redirectUris": []}),
+            needs_uris,
+        ),
+        ("a place for no login", json!({ "redirectUris": uris }), needs_code),
+        (
+            "a place for a machine",
+            json!({"redirectUris": uris, "grantTypes": ["ClientCredentials"]}),
+            needs_code,
+        ),
+        ("PKCE for no login", json!({"pkce": {"required": true}}), needs_code),
+        (
+            "PKCE for a machine",
+            json!({"pkce": {"required": false}, "grantTypes": ["ClientCredentials"]}),
+            needs_code,
+        ),
+        (
+            "PKCE without a word",
+            login(json!({"pkce": {}})),
+            Err("spec.pkce.required: Required value"),
+        ),
+        (
+            "a public client",
+            login(json!({"clientAuthentication": "None"})),
+            Ok(()),
+        ),
+        (
+            "a public client with refresh tokens",
+            login(json!({"clientAuthentication": "None", "grantTypes": ["AuthorizationCode", "RefreshToken"]})),
+            Ok(()),
+        ),
+        (
+            "a public machine",
+            login(json!({"clientAuthentication": "None", "grantTypes": ["AuthorizationCode", "ClientCredentials"]})),
+            public,
+        ),
+        (
+            "a public client by default a machine",
+            json!({"clientAuthentication": "None"}),
+            public,
+        ),
+        (
+            "tokens of a public client",
+            login(json!({"clientAuthentication": "None", "accessTokens": [{"name": "t"}]})),
+            Err("accessTokens needs the grant type ClientCredentials"),
+        ),
+        (
+            "a private key",
+            json!({"clientAuthentication": "PrivateKeyJwt"}),
+            Ok(()),
+        ),
+        ("basic-auth with a secret", basic("ClientSecretBasic"), Ok(())),
+        (
+            "basic-auth with a secret in the body",
+            basic("ClientSecretPost"),
+            Ok(()),
+        ),
+        ("basic-auth with a private key", basic("PrivateKeyJwt"), needs_secret),
+        ("basic-auth of a public client", login(basic("None")), needs_secret),
+        (
+            "a private key's entry under another name",
+            json!({"clientAuthentication": "PrivateKeyJwt", "secret": {"keys": [{"from": "private-key.pem", "to": "tls.key"}]}}),
+            Ok(()),
+        ),
+        ("an adopted client", adopt(json!({})), Ok(())),
+        (
+            "an adopted client with a private key",
+            adopt(json!({"clientAuthentication": "PrivateKeyJwt"})),
+            Ok(()),
+        ),
+        (
+            "an adopted client with another id",
+            adopt(json!({"clientId": "shop"})),
+            Err("adopt says the client id: remove clientId"),
+        ),
+        (
+            "an adopted public client",
+            adopt(login(json!({"clientAuthentication": "None"}))),
+            Err("a public client has nothing that proves whose it is"),
+        ),
+        (
+            "an adopted client without a proof",
+            json!({"adopt": {"clientId": "old-shop"}}),
+            Err("spec.adopt.secretRef: Required value"),
+        ),
+        (
+            "an adopted client with a space",
+            json!({"adopt": {"clientId": "old shop", "secretRef": {"name": "s"}}}),
+            Err("spec.adopt.clientId in body should match"),
+        ),
+    ] {
+        table.create(case, key("default", "k", &spec), wanted).await;
+    }
+    table.finish();
+}
+
+#[tokio::test]
+async fn an_adoption_cannot_be_changed() {
+    let cluster = Cluster::shared().await;
+    team(&cluster, "adoptions").await;
+    let adopt = |id: &str, secret: &str| json!({"clientId": id, "secretRef": {"name": secret}});
+    let with = |name: &str, adopt: Option<Value>| {
+        let mut spec = json!({"suspend": true});
+        if let Some(adopt) = adopt {
+            spec["adopt"] = adopt;
+        }
+        key("adoptions", name, &spec)
+    };
+    cluster.apply(&with("adopted", Some(adopt("old-shop", "proof"))));
+    cluster.apply(&with("made", None));
+    let mut table = Table::of(&cluster).await;
+    let fixed = Err("adopt cannot be changed: make a new key");
+    for (case, object, wanted) in [
+        ("nothing", with("adopted", Some(adopt("old-shop", "proof"))), Ok(())),
+        (
+            "another proof",
+            with("adopted", Some(adopt("old-shop", "other"))),
+            Ok(()),
+        ),
+        (
+            "another client",
+            with("adopted", Some(adopt("new-shop", "proof"))),
+            fixed,
+        ),
+        ("taken away", with("adopted", None), fixed),
+        ("added", with("made", Some(adopt("old-shop", "proof"))), fixed),
+        ("still none", with("made", None), Ok(())),
+    ] {
+        table.replace(case, object, wanted).await;
+    }
+    table.finish();
+}
