@@ -295,7 +295,7 @@ async fn what_a_secret_may_be() {
         (
             "an unknown entry",
             rename(&[("secret", "x")]),
-            Err("supported values: \"client-id\", \"client-secret\", \"issuer-uri\""),
+            Err("supported values: \"client-id\", \"client-secret\", \"private-key.pem\""),
         ),
         (
             "two of one name",
@@ -512,7 +512,7 @@ async fn what_a_key_may_ask_for() {
         ),
         (
             "no tokens without the grant",
-            json!({"grantTypes": ["AuthorizationCode"]}),
+            json!({"grantTypes": ["AuthorizationCode"], "redirectUris": ["https://shop.example.com/"]}),
             Ok(()),
         ),
         (

@@ -12,7 +12,8 @@ pub(super) const SCOPE: &str = r"^[!#-\[\]-~]+$";
 pub(super) const RESOURCE: &str = r"^[a-zA-Z][-+.a-zA-Z0-9]*:[^\s#]+$";
 
 /// A pattern of redirect URIs: an absolute URI without fragment and without `*` before its path.
-pub(super) const REDIRECT_PATTERN: &str = r"^[a-zA-Z][-+.a-zA-Z0-9]*:((//[^\s/?#*]+)?([/?][^\s#]*)?|[^\s/?#*][^\s#]*)$";
+pub(super) const REDIRECT_PATTERN: &str =
+    r"^[a-zA-Z][-+.a-zA-Z0-9]*:(//[^\s/?#*]*([/?][^\s#]*)?|/([^\s/#][^\s#]*)?|[?][^\s#]*|[^\s/?#*][^\s#]*)?$";
 
 /// Bounds a map and its values: without bounds the API server cannot tell what a rule over them costs.
 pub(super) fn bounded<const MAX: u32>(schema: &mut Schema) {

@@ -16,6 +16,7 @@ use crate::{
     key_manager::{Client, Overlap},
     plan::{
         observed::{Gone, Observed, PlacedClient, Published, State, Target, may_stay},
+        rotation,
         step::Step,
         tokens,
     },
@@ -109,8 +110,10 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
     }
     if o.hand.exists || o.hand.refused {
         if !o.hand.exists {
-            // The create is the probe: it makes the client again with the secret that workloads hold, unless somebody else chose that.
-            let secret = (!published.tampered).then_some(secret);
+            // The create is the probe: it makes the client again with the secret that workloads hold, unless somebody else chose
+            // that, or wants another one.
+            let kept = !published.tampered && !rotation::asked_for(&o.key, &published.hints);
+            let secret = kept.then_some(secret);
             return Some(Step::Register {
                 client,
                 properties: o.properties(target),
