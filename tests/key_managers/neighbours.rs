@@ -36,7 +36,8 @@ async fn a_key_manager_that_hangs_delays_no_key_of_another() {
         cluster.until(&format!("{} to be reachable", bed.name), reachable).await;
     }
     let (dead, living) = (keys("dead", BED), keys("living", "resident"));
-    for keys in [&dead, &living] {
+    let late = keys("late", "resident");
+    for keys in [&dead, &living, &late] {
         team(&cluster, keys.namespace).await;
     }
     let all: Vec<_> = (0..KEYS).collect();
@@ -46,12 +47,20 @@ async fn a_key_manager_that_hangs_delays_no_key_of_another() {
     cluster.apply(&living.list(&all, "first"));
     living.all_work(&cluster).await;
     let hanging = Api::<ApplicationKey>::namespaced(cluster.client().await, "dead");
-    let ready = hanging.list(&ListParams::default()).await.unwrap();
-    assert_eq!(ready.items.len(), KEYS);
+    let listed = async || hanging.list(&ListParams::default()).await.unwrap().items;
+    let ready = listed().await;
+    assert_eq!(ready.len(), KEYS);
     assert!(!ready.iter().any(is_ready), "it hangs");
-    // Nor do they wait for it when they rotate.
-    cluster.apply(&living.list(&all, "second"));
-    living.all_work(&cluster).await;
+    // Nor do those wait that are made once it is known that it does not answer.
+    let said = |key: &ApplicationKey| {
+        let conditions = key.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        conditions::reason(conditions, "Ready").is_some()
+    };
+    let known = async || listed().await.iter().any(said);
+    cluster.until("a key to say that it does not answer", known).await;
+    cluster.apply(&late.list(&all, "first"));
+    late.all_work(&cluster).await;
+    assert!(!listed().await.iter().any(is_ready), "it hangs still");
 
     keycloak.resume().unwrap();
     dead.all_work(&cluster).await;
