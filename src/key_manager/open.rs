@@ -170,24 +170,26 @@ impl RemoteKeyManagers {
             }
             None => None,
         };
-        let (name, entries): (_, &[&str]) = match wanted.server {
-            Server::Keycloak(spec) => (Some(&spec.credentials_secret_ref.name), &CREDENTIAL),
-            Server::Oidc(spec) => (
-                spec.initial_access_token_secret_ref.as_ref().map(|secret| &secret.name),
-                &[INITIAL_ACCESS_TOKEN],
-            ),
-            Server::Resident(_) | Server::Unknown => (None, &[]),
-        };
-        let secret = name.map(|name| self.secret(wanted, name));
         let mut held = BTreeMap::new();
-        let mut version = String::new();
-        if let Some(secret) = &secret {
-            for name in entries {
-                let [entry] = secret.read([*name]).await?;
-                version = entry.version;
-                held.insert((*name).to_owned(), entry.value);
+        let (secret, version) = match wanted.server {
+            Server::Keycloak(spec) => {
+                let secret = self.secret(wanted, &spec.credentials_secret_ref.name);
+                let [id, key] = secret.read(CREDENTIAL).await?;
+                held.insert(CREDENTIAL[0].to_owned(), id.value);
+                held.insert(CREDENTIAL[1].to_owned(), key.value);
+                (Some(secret), key.version)
             }
-        }
+            Server::Oidc(spec) => match &spec.initial_access_token_secret_ref {
+                Some(given) => {
+                    let secret = self.secret(wanted, &given.name);
+                    let [entry] = secret.read([INITIAL_ACCESS_TOKEN]).await?;
+                    held.insert(INITIAL_ACCESS_TOKEN.to_owned(), entry.value);
+                    (Some(secret), entry.version)
+                }
+                None => (None, String::new()),
+            },
+            Server::Resident(_) | Server::Unknown => (None, String::new()),
+        };
         held.extend(ca.iter().map(|entry| ("ca.crt".to_owned(), entry.value.clone())));
         let place = (wanted.kind, wanted.name.clone());
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Capabilities, Choice, Error, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
+        Capabilities, Category, Choice, Error, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
         remote::{CredentialSource, Dialect, HttpClient, Login, Metadata, Session, discover},
     },
 };
@@ -33,7 +33,14 @@ pub(in crate::key_manager) async fn open(
 ) -> Result<Arc<dyn KeyManager>, Error> {
     let server = spec.url.trim_end_matches('/');
     let issuer = format!("{server}/realms/{}", spec.realm);
-    let metadata = discover(&http, &issuer).await?;
+    let metadata = discover(&http, &issuer).await.map_err(|error| match error.category {
+        // What is at fault is named as the spec has it: nobody has written an issuer there.
+        Category::InvalidRequest if error.sent => Error {
+            message: format!("{} (realm {} at {server})", error.message, spec.realm),
+            ..error
+        },
+        _ => error,
+    })?;
     let login = Login::ClientCredentials {
         token_endpoint: metadata.token_endpoint.clone(),
         scopes: vec![],
