@@ -10,4 +10,6 @@ mod outage; // a server that is away for a minute
 mod kinds; // clients of every kind: private keys, public clients, apps with logins
 mod neighbours; // one that hangs delays no key of another
 mod stories; // what went wrong elsewhere
+mod traps_keycloak; // what Keycloak does that nobody expects
 mod refusals; // what wrong input gets, and what a server that answers oddly
+mod adoption; // clients that somebody made by hand

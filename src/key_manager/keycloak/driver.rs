@@ -152,7 +152,10 @@ impl KeyManager for KeycloakDriver {
                 Some(_) => Ok(Registered::Exists),
                 None => Err(Error::new(
                     Category::NotYet,
-                    format!("client {} was there a moment ago and is not found now", client.id),
+                    format!(
+                        "the server says that there is a client {} and does not show it: it was deleted a moment ago, or another one, whose id differs in upper and lower case only, has the service account that this one needs",
+                        client.id
+                    ),
                 )),
             };
         }
@@ -196,6 +199,14 @@ impl KeyManager for KeycloakDriver {
         };
         if client.id == self.operator || now.is_others(&properties.mark) {
             return Err(foreign(&client.id));
+        }
+        if now.public_client {
+            // The server lets it pass with any secret, so that nothing was proved.
+            let text = format!(
+                "client {} is public and has nothing that proves whose it is: it cannot be adopted",
+                client.id
+            );
+            return Err(Error::new(Category::InvalidRequest, text));
         }
         self.give(now, properties).await
     }

@@ -42,6 +42,8 @@ const KEYS: &str = "jwks.string";
 const FAR: i64 = 100 * 365 * 24 * 3600;
 /// The longest text of a column (K8: longer ones are answered with a server error).
 const LONGEST: usize = 255;
+/// What comes before the client id in the name of its service account.
+const SERVICE_ACCOUNT: &str = "service-account-";
 
 /// A client as the server has it: what is read of it. Its secrets have no `Debug`.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,6 +56,9 @@ pub(super) struct Representation {
     /// The current secret.
     #[serde(default)]
     pub(super) secret: Option<SecretString>,
+    /// It has no secret: any is taken for right (no proof of whose it is).
+    #[serde(default)]
+    pub(super) public_client: bool,
     #[serde(default)]
     service_accounts_enabled: bool,
     #[serde(default)]
@@ -262,11 +267,13 @@ fn sorted(list: &Value) -> Vec<String> {
 }
 
 fn description(client_id: &str, properties: &Properties) -> Result<Value, Error> {
-    if client_id.len() > LONGEST {
-        let text = format!("client id {client_id} is longer than {LONGEST} characters");
+    let has = |grant| properties.grant_types.contains(&grant);
+    let account = has(GrantType::ClientCredentials).then_some(SERVICE_ACCOUNT);
+    let longest = LONGEST - account.map_or(0, str::len);
+    if client_id.len() > longest {
+        let text = format!("client id {client_id} is longer than {longest} characters");
         return Err(Error::new(Category::InvalidRequest, text));
     }
-    let has = |grant| properties.grant_types.contains(&grant);
     let kind = properties.authentication.credential();
     let required = properties.pkce.is_some_and(|pkce| pkce.required);
     let mark = &properties.mark;
