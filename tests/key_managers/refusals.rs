@@ -78,6 +78,7 @@ impl Operator {
             clock,
             entropy,
             local_allowed,
+            held: std::sync::Mutex::default(),
             rejected: Mutex::default(),
             own_addresses: vec![],
         };
