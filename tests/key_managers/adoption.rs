@@ -198,7 +198,7 @@ async fn a_public_client_cannot_be_adopted_by_any_secret() {
     team.admin().create(BED, &client).await.unwrap();
     let before = team.seen(id).await;
     team.adopts("k", id, "any");
-    team.refused("k", "InvalidRequest", "it cannot be adopted").await;
+    team.refused("k", "AdoptionRefused", "does not prove").await;
     assert_eq!(team.seen(id).await, before);
     team.delete("k");
     assert_eq!(team.seen(id).await, before);

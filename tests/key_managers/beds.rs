@@ -54,6 +54,9 @@ pub(crate) struct Bed {
     pub(crate) only_basic: bool,
 }
 
+/// Two applies of one new object at once fail, and some Secrets have one name for several beds.
+static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// The scopes of the servers that let us choose.
 const ORDERS: [&str; 2] = ["orders:read", "orders:write"];
 
@@ -141,6 +144,7 @@ impl Bed {
             "apiVersion": "appkeys.dev/v1alpha1", "kind": "ClusterKeyManager", "metadata": {"name": self.name},
             "spec": spec,
         }));
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}));
     }
 
