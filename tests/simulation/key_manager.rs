@@ -69,7 +69,10 @@ fn capabilities(profile: Profile) -> Capabilities {
         find: false,
         grant_types: vec![GrantType::ClientCredentials],
         access_token_lifetime: false,
-        authentication: vec![ClientAuthentication::ClientSecretBasic],
+        authentication: vec![
+            ClientAuthentication::ClientSecretBasic,
+            ClientAuthentication::ClientSecretPost,
+        ],
         key_algorithm: KeyAlgorithm::ES256,
         key_overlap: Overlap::None,
         pkce: PkceMethods::Nothing,
