@@ -4,7 +4,6 @@
 use super::{
     Context,
     execute::Failure,
-    key::Again,
     queue::{Cause, Item, Name},
     report,
 };
@@ -87,9 +86,4 @@ pub(super) fn cleaned(ctx: &Context, key: &Name) {
 
 fn item(name: &Name) -> Item {
     Item::KeyManager(KeyManagerKind::KeyManager, name.clone())
-}
-
-/// When a key manager that is gone is looked at again.
-pub(super) const fn again(opened: bool) -> Again {
-    if opened { Again::OnChange } else { Again::Failed }
 }

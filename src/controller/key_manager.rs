@@ -103,7 +103,10 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
             ..entry(ctx, &opened, &meta, None, spec.limits.as_ref(), false)
         };
         remember(ctx, KeyManagerKind::KeyManager, name, entry);
-        return Ok(departed::again(opened.is_ok()));
+        return Ok(match opened {
+            Ok(_) => Again::OnChange,
+            Err(_) => Again::Failed,
+        });
     };
     let kept = match object.metadata.deletion_timestamp {
         Some(_) => departed::keep(ctx, name, &object.spec).await?,

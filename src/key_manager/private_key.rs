@@ -61,7 +61,7 @@ impl PrivateKey {
         let mut jwk = Jwk::from_encoding_key(&key, algorithm).map_err(|_| BadKey)?;
         let id = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| BadKey)?;
         jwk.common.key_id = Some(id.clone());
-        // Keycloak takes no other for signatures.
+        // Some servers take no other for signatures.
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         Ok(Self {
             key,

@@ -317,6 +317,15 @@ pub fn may_stay(applied: &str, wanted: &str) -> bool {
     nameless(applied).is_some_and(|applied| Some(applied) == nameless(wanted))
 }
 
+/// Whether a refusal is one that a key manager makes only after the client has proved itself. `unauthorized_client` is none: some
+/// say it of every public client, whatever the secret.
+pub fn proves(refusal: &str) -> bool {
+    matches!(
+        refusal,
+        "access_denied" | "invalid_grant" | "invalid_scope" | "invalid_target"
+    )
+}
+
 /// How sure it is that a client is gone: both its management and its secret were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
@@ -369,6 +378,14 @@ impl Observed {
         let machine = access::grant_types(self.spec()).any(|grant| grant == GrantType::ClientCredentials);
         let uri = self.spec().redirect_uris.first().filter(|_| !machine)?;
         Some(uri)
+    }
+
+    /// Whether a published client that is not there is simply made again, where that was not tried yet: somebody deleted it, and
+    /// the create tells.
+    pub fn create_tells(&self) -> bool {
+        let target = self.target.as_ref();
+        let chosen = target.is_ok_and(|target| target.capabilities.chosen_identity());
+        chosen && self.secret.ours().is_some() && !self.hand.refused && !self.hand.exists
     }
 
     /// Who the key's client belongs to.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use appkeys::{
-    api::{ClusterKeyManagerSpec, conditions::Say},
+    api::{ClientAuthentication, ClusterKeyManagerSpec, Environment, GrantType, conditions::Say},
     clock::Clock,
     controller::queue::Name,
     entropy::Entropy,
     key_manager::{
-        Drivers as _, Opened, Wanted,
+        Client, Drivers as _, Mark, Opened, Properties, Wanted,
         open::{KeyManagers, RemoteKeyManagers},
         resident::{
             ResidentKeyManagers, http::Issuers, revocations::Revocations, server::CurrentCertificate,
@@ -150,51 +150,12 @@ impl Bed {
 
     /// Opens the driver as the operator does, with these Secrets at an API server in memory.
     pub(crate) async fn open(&self) -> Result<Opened, Say> {
-        provider();
-        let api = MemoryApi::new(Arc::new(|| Clock::system().now().to_string()));
+        let (api, all) = key_managers(true);
         for (name, entries) in &self.secrets {
-            let mut secret: Secret = serde_json::from_value(json!({"stringData": entries})).unwrap();
-            let data = secret.string_data.take().into_iter().flatten();
-            secret.data = Some(data.map(|(name, text)| (name, ByteString(text.into_bytes()))).collect());
-            let id = Id::secret("appkeys", name);
-            api.edit(|store| store.put(&id, serde_json::to_value(&secret).unwrap()));
+            put_secret(&api, "appkeys", name, entries);
         }
-        let client = kube::Client::new(api.service(Arc::new(NoFaults)), "default");
-        let (clock, entropy) = (Clock::system(), Entropy::system());
-        let store = Arc::new(RecordStore::new(client.clone(), "appkeys"));
-        let watched = store.clone();
-        tokio::spawn(async move { watched.run().await });
-        let resident = ResidentKeyManagers {
-            revocations: Arc::new(Revocations::new(
-                client.clone(),
-                client.clone(),
-                "appkeys",
-                clock.clone(),
-                entropy.clone(),
-            )),
-            store,
-            issuers: Issuers::default(),
-            certificate: CurrentCertificate::default(),
-            service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
-            names: vec![],
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            client: client.clone(),
-            namespace: "appkeys".into(),
-        };
-        let all = KeyManagers {
-            resident: Arc::new(resident),
-            remote: RemoteKeyManagers {
-                client,
-                namespace: "appkeys".into(),
-                clock,
-                entropy: entropy.clone(),
-                local_allowed: true,
-                held: std::sync::Mutex::default(),
-                rejected: std::sync::Mutex::default(),
-                own_addresses: vec![],
-            },
-        };
+        let store = all.resident.store.clone();
+        tokio::spawn(async move { store.run().await });
         let spec: ClusterKeyManagerSpec = serde_json::from_value(self.spec.clone()).unwrap();
         let name = Name::new("", self.name);
         all.open(Wanted::cluster(&name, &spec)).await
@@ -224,4 +185,83 @@ pub(crate) async fn cluster() -> Arc<Cluster> {
     let cluster = Arc::new(Cluster::start_with(&["--allow-local-key-managers"]).await);
     *shared = Arc::downgrade(&cluster);
     cluster
+}
+
+/// What opens key managers, with Secrets at an API server in memory.
+pub(crate) fn key_managers(local_allowed: bool) -> (MemoryApi, KeyManagers) {
+    provider();
+    let api = MemoryApi::new(Arc::new(|| Clock::system().now().to_string()));
+    let client = kube::Client::new(api.service(Arc::new(NoFaults)), "default");
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let resident = ResidentKeyManagers {
+        revocations: Arc::new(Revocations::new(
+            client.clone(),
+            client.clone(),
+            "appkeys",
+            clock.clone(),
+            entropy.clone(),
+        )),
+        store: Arc::new(RecordStore::new(client.clone(), "appkeys")),
+        issuers: Issuers::default(),
+        certificate: CurrentCertificate::default(),
+        service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
+        names: vec![],
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        client: client.clone(),
+        namespace: "appkeys".into(),
+    };
+    let remote = RemoteKeyManagers {
+        client,
+        namespace: "appkeys".into(),
+        clock,
+        entropy,
+        local_allowed,
+        held: std::sync::Mutex::default(),
+        rejected: std::sync::Mutex::default(),
+        own_addresses: vec![],
+    };
+    let all = KeyManagers {
+        resident: Arc::new(resident),
+        remote,
+    };
+    (api, all)
+}
+
+/// A Secret at the API server in memory.
+pub(crate) fn put_secret(api: &MemoryApi, namespace: &str, name: &str, entries: &Value) {
+    let mut secret: Secret = serde_json::from_value(json!({"stringData": entries})).unwrap();
+    let data = secret.string_data.take().into_iter().flatten();
+    secret.data = Some(data.map(|(name, text)| (name, ByteString(text.into_bytes()))).collect());
+    let id = Id::secret(namespace, name);
+    api.edit(|store| store.put(&id, serde_json::to_value(&secret).unwrap()));
+}
+
+/// A client for a machine, with an id that no other has, and what it is given.
+pub(crate) fn machine(cluster: &str, name: &str) -> (Client, Properties) {
+    let mark = Mark {
+        cluster_id: cluster.into(),
+        namespace: "team".into(),
+        name: name.into(),
+    };
+    let client = Client {
+        id: format!("team-{name}-{}", Entropy::system().attempt_id().unwrap()),
+        mark: mark.clone(),
+        management: None,
+    };
+    let properties = Properties {
+        mark,
+        application: "shop".into(),
+        display_name: "Web shop".into(),
+        environment: Environment::Sandbox,
+        authentication: ClientAuthentication::ClientSecretBasic,
+        grant_types: vec![GrantType::ClientCredentials],
+        scopes: vec![],
+        resources: vec![],
+        access_token_lifetime: None,
+        redirect_uris: vec![],
+        pkce: None,
+        frozen: false,
+    };
+    (client, properties)
 }

@@ -6,17 +6,13 @@ use std::{
 };
 
 use appkeys::{
-    api::{ClientAuthentication, ClusterKeyManagerSpec, Environment, GrantType, KeyManagerSpec, conditions::Say},
+    api::{ClusterKeyManagerSpec, KeyManagerSpec, conditions::Say},
     clock::Clock,
     controller::queue::Name,
     entropy::Entropy,
     key_manager::{
-        Category, Changed, Client, Drivers as _, Error, KeyManager, Mark, Opened, Properties, Registered, Wanted,
-        open::{KeyManagers, RemoteKeyManagers},
-        resident::{
-            ResidentKeyManagers, http::Issuers, revocations::Revocations, server::CurrentCertificate,
-            store::RecordStore,
-        },
+        Category, Changed, Client, Drivers as _, Error, KeyManager, Opened, Properties, Registered, Wanted,
+        open::KeyManagers,
     },
 };
 use axum::{
@@ -26,11 +22,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use jiff::SignedDuration;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::{Value, json};
 use testbed::{
     key_managers::keycloak::{BED, Keycloak, LIMITED, OPERATOR, OPERATOR_SECRET, Options, VIEWING},
-    memory_api::{Id, MemoryApi, NoFaults},
+    memory_api::MemoryApi,
 };
 use tokio::net::TcpListener;
 
@@ -48,44 +43,7 @@ struct Operator {
 
 impl Operator {
     fn new(local_allowed: bool) -> Self {
-        provider();
-        let api = MemoryApi::new(Arc::new(|| Clock::system().now().to_string()));
-        let client = kube::Client::new(api.service(Arc::new(NoFaults)), "default");
-        let (clock, entropy) = (Clock::system(), Entropy::system());
-        let revocations = Revocations::new(
-            client.clone(),
-            client.clone(),
-            NAMESPACE,
-            clock.clone(),
-            entropy.clone(),
-        );
-        // Not used here.
-        let resident = ResidentKeyManagers {
-            revocations: Arc::new(revocations),
-            store: Arc::new(RecordStore::new(client.clone(), NAMESPACE)),
-            issuers: Issuers::default(),
-            certificate: CurrentCertificate::default(),
-            service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
-            names: vec![],
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            client: client.clone(),
-            namespace: NAMESPACE.into(),
-        };
-        let remote = RemoteKeyManagers {
-            client,
-            namespace: NAMESPACE.into(),
-            clock,
-            entropy,
-            local_allowed,
-            held: std::sync::Mutex::default(),
-            rejected: Mutex::default(),
-            own_addresses: vec![],
-        };
-        let all = KeyManagers {
-            resident: Arc::new(resident),
-            remote,
-        };
+        let (api, all) = beds::key_managers(local_allowed);
         Self { api, all }
     }
 
@@ -99,12 +57,7 @@ impl Operator {
     }
 
     fn secret(&self, namespace: &str, name: &str, entries: &Value) {
-        let mut secret: Secret = serde_json::from_value(json!({"stringData": entries})).unwrap();
-        let data = secret.string_data.take().into_iter().flatten();
-        secret.data = Some(data.map(|(name, text)| (name, ByteString(text.into_bytes()))).collect());
-        let id = Id::secret(namespace, name);
-        self.api
-            .edit(|store| store.put(&id, serde_json::to_value(&secret).unwrap()));
+        beds::put_secret(&self.api, namespace, name, entries);
     }
 
     async fn open(&self, spec: &Value) -> Result<Opened, Say> {
@@ -158,31 +111,9 @@ fn plain(url: &str) -> Value {
 
 /// A client that a driver is to make.
 fn wanted(scopes: &[&str]) -> (Client, Properties) {
-    let mark = Mark {
-        cluster_id: "refusals-cluster".into(),
-        namespace: "team".into(),
-        name: "refused".into(),
-    };
-    let client = Client {
-        id: format!("team-refused-{}", Entropy::system().attempt_id().unwrap()),
-        mark: mark.clone(),
-        management: None,
-    };
-    let properties = Properties {
-        mark,
-        application: "shop".into(),
-        display_name: "Web shop".into(),
-        environment: Environment::Sandbox,
-        authentication: ClientAuthentication::ClientSecretBasic,
-        grant_types: vec![GrantType::ClientCredentials],
-        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-        resources: vec![],
-        access_token_lifetime: None,
-        redirect_uris: vec![],
-        pkce: None,
-        frozen: false,
-    };
-    (client, properties)
+    let (client, properties) = beds::machine("refusals-cluster", "refused");
+    let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+    (client, Properties { scopes, ..properties })
 }
 
 async fn register(driver: &dyn KeyManager, (client, properties): &(Client, Properties)) -> Result<Registered, Error> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use appkeys::{
-    api::{ClientAuthentication, CredentialKind, Environment, GrantType},
+    api::{ClientAuthentication, CredentialKind, GrantType},
     clock::Clock,
     entropy::Entropy,
     key_manager::{
@@ -43,30 +43,7 @@ impl Trap {
 
     async fn of(keycloak: Arc<Keycloak>, realm: &'static str) -> Self {
         let driver = Bed::keycloak(&keycloak, realm).open().await.unwrap().driver;
-        let mark = Mark {
-            cluster_id: "traps-cluster".into(),
-            namespace: "team".into(),
-            name: "trap".into(),
-        };
-        let client = Client {
-            id: format!("team-trap-{}", Entropy::system().attempt_id().unwrap()),
-            mark: mark.clone(),
-            management: None,
-        };
-        let properties = Properties {
-            mark,
-            application: "shop".into(),
-            display_name: "Web shop".into(),
-            environment: Environment::Sandbox,
-            authentication: ClientAuthentication::ClientSecretBasic,
-            grant_types: vec![GrantType::ClientCredentials],
-            scopes: vec![],
-            resources: vec![],
-            access_token_lifetime: None,
-            redirect_uris: vec![],
-            pkce: None,
-            frozen: false,
-        };
+        let (client, properties) = beds::machine("traps-cluster", "trap");
         Self {
             keycloak,
             realm,

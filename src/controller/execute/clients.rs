@@ -15,7 +15,7 @@ use crate::{
     },
     plan::{
         hints,
-        observed::{Attempt, InHand, PlacedClient, Proof, Published, State, StoredAnswer},
+        observed::{Attempt, InHand, PlacedClient, Proof, Published, State, StoredAnswer, proves},
         removal,
     },
 };
@@ -364,10 +364,6 @@ pub(super) async fn compare(
     Ok(())
 }
 
-/// Refusals that a server makes only after the client has proved itself. `unauthorized_client` is none: Keycloak says it of every
-/// public client, whatever the secret.
-const PROOFS: [&str; 4] = ["access_denied", "invalid_grant", "invalid_scope", "invalid_target"];
-
 /// Uses what the team says is the secret of the client that is to be adopted.
 pub(super) async fn prove(ctx: &Context, seen: &mut Seen, adopt: Adopt) -> Result<(), Failure> {
     let driver = driver(ctx, seen)?;
@@ -403,7 +399,7 @@ pub(super) async fn prove(ctx: &Context, seen: &mut Seen, adopt: Adopt) -> Resul
     };
     seen.o.hand.proof = Some(match driver.token(request).await? {
         TokenAnswer::Issued(_) => Proof::Good { secret, management },
-        TokenAnswer::Refused(word) if PROOFS.contains(&word) => Proof::Good { secret, management },
+        TokenAnswer::Refused(word) if proves(word) => Proof::Good { secret, management },
         TokenAnswer::Refused(word) => Proof::Refused(format!(
             "the key manager answers {word} to {entry} of {place}, which does not prove that client {} is yours",
             adopt.client_id

@@ -136,7 +136,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
                 SecretAdded::Alone(secret) => hold(seen, client.id, secret, false, None),
                 SecretAdded::OneSecret => seen.o.hand.one_secret = true,
                 SecretAdded::Occupied => seen.o.hand.occupied = true,
-                SecretAdded::NotThere if is_probed_by_create(seen) => seen.o.hand.refused = true,
+                SecretAdded::NotThere if seen.o.create_tells() => seen.o.hand.refused = true,
                 SecretAdded::NotThere => return Err(not_there(&client)),
             }
             Ok(())
@@ -279,14 +279,3 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
 
 /// The least time after which a failed pass is tried again, and the most; doubled each time in between.
 pub const BACKOFF: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(1), SignedDuration::from_mins(5));
-
-/// Whether a published client that is not there is simply made again, where that was not tried yet: somebody deleted it, and
-/// the create tells.
-fn is_probed_by_create(seen: &Seen) -> bool {
-    let chosen = seen
-        .o
-        .target
-        .as_ref()
-        .is_ok_and(|target| target.capabilities.chosen_identity());
-    chosen && seen.o.secret.ours().is_some() && !seen.o.hand.refused && !seen.o.hand.exists
-}

@@ -7,7 +7,7 @@ use super::{
     driver::KeycloakDriver,
 };
 use crate::{
-    api::{ClientAuthentication, GrantType, KeycloakSpec},
+    api::{ClientAuthentication, KeycloakSpec},
     clock::Clock,
     entropy::Entropy,
     key_manager::{
@@ -73,13 +73,6 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
     } else {
         "the operator's own client may not see the server's features (/admin/serverinfo)"
     };
-    let all = [
-        (GrantType::ClientCredentials, "client_credentials"),
-        (GrantType::AuthorizationCode, "authorization_code"),
-        (GrantType::RefreshToken, "refresh_token"),
-    ];
-    let offered = metadata.grant_types_supported.as_deref();
-    let serves = |name: &str| offered.is_none_or(|offered| offered.iter().any(|other| other == name));
     Capabilities {
         client_id: Choice::Ours,
         secret_at_creation: Choice::Ours,
@@ -88,11 +81,7 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
         overlap: if rotation { Overlap::ServerEnds } else { Overlap::None },
         adopt: true,
         find: false,
-        grant_types: all
-            .into_iter()
-            .filter(|(_, name)| serves(name))
-            .map(|(grant, _)| grant)
-            .collect(),
+        grant_types: metadata.grant_types(),
         access_token_lifetime: true,
         authentication: vec![
             ClientAuthentication::ClientSecretBasic,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{driver::OidcDriver, initial_token::InitialToken, registrar::Registrar};
 use crate::{
-    api::{ClientAuthentication, GrantType, OidcSpec},
+    api::{ClientAuthentication, OidcSpec},
     entropy::Entropy,
     key_manager::{
         Capabilities, Category, Choice, Error, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
@@ -46,14 +46,6 @@ pub(in crate::key_manager) async fn open(
 }
 
 fn capabilities(metadata: &Metadata) -> Capabilities {
-    let all = [
-        (GrantType::ClientCredentials, "client_credentials"),
-        (GrantType::AuthorizationCode, "authorization_code"),
-        (GrantType::RefreshToken, "refresh_token"),
-    ];
-    // What is not said is found out by the registration.
-    let offered = metadata.grant_types_supported.as_deref();
-    let serves = |name: &str| offered.is_none_or(|offered| offered.iter().any(|other| other == name));
     let reasons = [
         (
             "ChosenClientId",
@@ -108,11 +100,7 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
         read_secret: true,
         overlap: Overlap::None,
         find: false,
-        grant_types: all
-            .into_iter()
-            .filter(|(_, name)| serves(name))
-            .map(|(grant, _)| grant)
-            .collect(),
+        grant_types: metadata.grant_types(),
         access_token_lifetime: false,
         adopt: true,
         authentication: authentication(metadata),

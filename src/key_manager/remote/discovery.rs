@@ -5,7 +5,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::way::HttpClient;
-use crate::key_manager::{Category, Endpoints, Error};
+use crate::{
+    api::GrantType,
+    key_manager::{Category, Endpoints, Error},
+};
 
 const STEP: &str = "find the endpoints";
 
@@ -79,6 +82,19 @@ impl Metadata {
             revocation: self.revocation_endpoint.clone(),
             ca,
         }
+    }
+
+    /// The grant types that it serves; where the metadata do not say, all of ours: the server tells then.
+    pub fn grant_types(&self) -> Vec<GrantType> {
+        let all = [
+            (GrantType::ClientCredentials, "client_credentials"),
+            (GrantType::AuthorizationCode, "authorization_code"),
+            (GrantType::RefreshToken, "refresh_token"),
+        ];
+        let offered = self.grant_types_supported.as_deref();
+        let serves = |name: &str| offered.is_none_or(|offered| offered.iter().any(|other| other == name));
+        let ours = all.into_iter().filter(|(_, name)| serves(name));
+        ours.map(|(grant, _)| grant).collect()
     }
 
     fn urls(&self) -> impl Iterator<Item = (&'static str, &str)> {

@@ -89,7 +89,8 @@ impl TokenEndpoint<'_> {
     /// Does what `request` asks for: a token by client_credentials, or a proof of the credential by a code that cannot exist.
     ///
     /// # Errors
-    /// As [`client_credentials`] and [`use_code_that_cannot_exist`].
+    /// As [`HttpClient::send`]; [`Category::Unreachable`] where the answer says neither yes nor no; as
+    /// [`use_code_that_cannot_exist`].
     pub async fn ask(self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
         let key = match request.authentication {
             ClientAuthentication::PrivateKeyJwt => {
@@ -119,25 +120,6 @@ impl TokenEndpoint<'_> {
     }
 }
 
-/// Asks for an access token by client_credentials with the client's secret.
-///
-/// # Errors
-/// As [`HttpClient::send`]; [`Category::Unreachable`] where the answer says neither yes nor no.
-pub async fn client_credentials(
-    http: &HttpClient,
-    token_endpoint: &str,
-    request: TokenRequest<'_>,
-    dialect: Dialect,
-) -> Result<TokenAnswer, Error> {
-    let proof = ClientProof::secret(request.authentication, request.secret);
-    let wanted = Wanted {
-        client_id: request.client_id,
-        scopes: request.scopes,
-        resource: request.resource,
-    };
-    wanted.get(http, token_endpoint, proof, dialect, STEP).await
-}
-
 /// A token that is wanted by client_credentials, whatever the proof.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
@@ -153,7 +135,7 @@ impl Wanted<'_> {
     /// Asks for it; `step` says for people what it is for.
     ///
     /// # Errors
-    /// As [`client_credentials`].
+    /// As [`TokenEndpoint::ask`].
     pub async fn get(
         self,
         http: &HttpClient,

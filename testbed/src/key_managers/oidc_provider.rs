@@ -29,7 +29,7 @@ pub const SCOPES: [&str; 2] = ["orders:read", "orders:write"];
 
 /// What the server is like.
 #[derive(Clone, Debug)]
-#[allow(
+#[expect(
     clippy::struct_excessive_bools,
     reason = "each switches one behaviour, and all combine"
 )]

@@ -24,7 +24,14 @@ async fn ask(server: &Server, dialect: Dialect) -> Result<TokenAnswer, Error> {
         scopes: &scopes,
         resource: None,
     };
-    client_credentials(&client(), &format!("{}/token", server.url), request, dialect).await
+    let endpoint = TokenEndpoint {
+        http: &client(),
+        url: &format!("{}/token", server.url),
+        audience: "",
+        dialect,
+        entropy: &Entropy::system(),
+    };
+    endpoint.ask(request).await
 }
 
 async fn issue(headers: Headers, body: Value) -> Result<Token, Error> {
