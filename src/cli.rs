@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal as _, Write as _},
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -79,6 +80,9 @@ pub struct RunArgs {
     /// How long the deletion of a key may wait for its key manager, as `1h` or `30m`. Then the key goes, and its client is deleted when the key manager answers again.
     #[arg(long, env = "APPKEYS_DELETION_DEADLINE", default_value = "1h")]
     deletion_deadline: api::Duration,
+    /// Calls a second that the operator makes for one namespace at all the KeyManagers in it together. Those of the cluster have `spec.limits` of their own.
+    #[arg(long, env = "APPKEYS_NAMESPACE_REQUESTS_PER_SECOND", default_value = "10")]
+    namespace_requests_per_second: NonZeroU32,
     /// For development: key managers may be on this machine and speak plain HTTP.
     #[arg(long, env = "APPKEYS_ALLOW_LOCAL_KEY_MANAGERS")]
     allow_local_key_managers: bool,
@@ -123,6 +127,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         admin_address: args.admin_address,
         lease_duration: Duration::from_secs(args.lease_seconds),
         deletion_deadline: args.deletion_deadline,
+        namespace_calls: args.namespace_requests_per_second,
         allow_local_key_managers: args.allow_local_key_managers,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
@@ -55,6 +56,8 @@ pub struct OperatorConfig {
     pub lease_duration: Duration,
     /// How long a key's deletion may wait for a key manager.
     pub deletion_deadline: api::Duration,
+    /// Calls a second that a namespace may have made at all its own key managers.
+    pub namespace_calls: NonZeroU32,
     /// Whether key managers may be on this machine and speak plain HTTP.
     pub allow_local_key_managers: bool,
 }
@@ -133,6 +136,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         cluster_id,
         operator_namespace: config.namespace.clone(),
         deletion_deadline: config.deletion_deadline.into(),
+        namespace_calls: config.namespace_calls,
     };
     tracing::info!(cluster_id = settings.cluster_id, identity = config.identity, "started");
     let parts = controller::Parts {

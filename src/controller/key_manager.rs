@@ -24,7 +24,7 @@ use crate::{
         KeyManagerStatus, Limits,
         conditions::{self, Say},
     },
-    key_manager::{Capabilities, Endpoints, KeyManager, Opened, Wanted, gate::Gate},
+    key_manager::{Capabilities, Endpoints, KeyManager, Opened, Wanted, budget::Budget, gate::Gate},
 };
 
 /// Condition: so many clients are gone that the key manager must have lost its data.
@@ -70,6 +70,7 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
             object.status.as_ref(),
             object.spec.limits.as_ref(),
             object.spec.resident.is_some(),
+            None,
         )
     };
     remember(ctx, KeyManagerKind::ClusterKeyManager, name, entry);
@@ -91,6 +92,9 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
 
 async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     let api = Api::<NamespacedKeyManager>::namespaced(ctx.client.clone(), &name.namespace);
+    let budget = ctx.budgets.of(&name.namespace);
+    // Opening is a call or a few as well.
+    budget.take().await;
     let Some(object) = api.get_opt(&name.name).await? else {
         let Some(spec) = departed::spec(ctx, name).await? else {
             gone(ctx, KeyManagerKind::KeyManager, name);
@@ -100,7 +104,7 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
         let meta = ObjectMeta::default();
         let entry = KeyManagerEntry {
             departed: true,
-            ..entry(ctx, &opened, &meta, None, spec.limits.as_ref(), false)
+            ..entry(ctx, &opened, &meta, None, spec.limits.as_ref(), false, Some(budget))
         };
         remember(ctx, KeyManagerKind::KeyManager, name, entry);
         return Ok(match opened {
@@ -126,6 +130,7 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
             object.status.as_ref(),
             object.spec.limits.as_ref(),
             false,
+            Some(budget),
         )
     };
     remember(ctx, KeyManagerKind::KeyManager, name, entry);
@@ -160,6 +165,7 @@ fn entry(
     status: Option<&KeyManagerStatus>,
     limits: Option<&Limits>,
     resident: bool,
+    budget: Option<Arc<Budget>>,
 ) -> KeyManagerEntry {
     let now = now(ctx);
     let said = status.and_then(|status| {
@@ -181,6 +187,7 @@ fn entry(
         gate: Arc::new(Gate::new(
             limits,
             resident,
+            budget,
             ctx.clock.clone(),
             ctx.leadership.clone(),
             ctx.metrics.clone(),

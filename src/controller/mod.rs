@@ -24,6 +24,7 @@ pub mod world;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -40,7 +41,7 @@ use crate::{
     api::KeyManagerKind,
     clock::Clock,
     entropy::Entropy,
-    key_manager::Drivers,
+    key_manager::{Drivers, budget::NamespaceBudgets},
     leader::Leadership,
     metrics::{Metrics, Snapshot},
 };
@@ -56,6 +57,8 @@ pub struct Settings {
     pub operator_namespace: String,
     /// How long a key's deletion may wait for a key manager.
     pub deletion_deadline: SignedDuration,
+    /// Calls a second that a namespace may have made at all its own key managers.
+    pub namespace_calls: NonZeroU32,
 }
 
 /// What a context is made of.
@@ -101,6 +104,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What the namespaces may ask of their own key managers.
+    pub budgets: NamespaceBudgets,
     /// What is remembered.
     pub world: World,
     /// What is to be done.
@@ -130,6 +135,7 @@ impl Context {
         Self {
             recorder: Recorder::new(parts.client.clone(), report::reporter()),
             client: parts.client,
+            budgets: NamespaceBudgets::new(parts.settings.namespace_calls),
             settings: parts.settings,
             clock: parts.clock,
             entropy: parts.entropy,

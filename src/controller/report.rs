@@ -4,6 +4,7 @@ use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta:
 use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::Status,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
@@ -108,18 +109,17 @@ pub async fn orphan(ctx: &Context, o: &Observed, at: &KeyManagerRef, id: &str) -
     let name = Name::new(o.namespace(), o.name());
     let text =
         format!("{at} may have a client of key {name} that cannot be deleted from here: look for {id} and delete it");
+    ctx.metrics.possible_orphans.inc();
     tracing::warn!(key = %name, key_manager = %at, id, "possible orphan");
     let about = if o.lives() {
         o.key.object_ref(&())
     } else {
         key_manager(at, &name.namespace)
     };
-    ctx.metrics.possible_orphans.inc();
     // Each orphan has an event of its own, so a recorder that remembers none before it.
     let recorder = Recorder::new(ctx.client.clone(), reporter());
-    recorder
-        .publish(&warning("PossibleOrphan", "Clean", &text), &about)
-        .await
+    let event = warning("PossibleOrphan", "Clean", &text);
+    publish_or_on_operator(ctx, &recorder, &event, &about).await
 }
 
 /// A key goes although a client of it, or an attempt to make one, is left: cleaning up goes on without it.
@@ -128,7 +128,7 @@ pub async fn entombed(ctx: &Context, key: &Name, at: &KeyManagerRef, id: &str) {
     tracing::warn!(%key, key_manager = %at, id, "the key goes, its client is still to be deleted");
     let recorder = Recorder::new(ctx.client.clone(), reporter());
     let event = warning("ClientLeft", "Clean", &text);
-    if let Err(error) = recorder.publish(&event, &key_manager(at, &key.namespace)).await {
+    if let Err(error) = publish_or_on_operator(ctx, &recorder, &event, &key_manager(at, &key.namespace)).await {
         tracing::warn!(%key, error = %Failure::from(error), "event not written");
     }
 }
@@ -144,13 +144,38 @@ pub async fn no_credentials(ctx: &Context, name: &Name) {
     };
     let event = warning("NoCredentials", "Clean", &text);
     // By the recorder that remembers: it is looked at again and again until it is gone.
-    if let Err(error) = ctx
-        .recorder
-        .publish(&event, &key_manager(&reference, &name.namespace))
-        .await
-    {
+    let about = key_manager(&reference, &name.namespace);
+    if let Err(error) = publish_or_on_operator(ctx, &ctx.recorder, &event, &about).await {
         tracing::debug!(key_manager = %name, error = %Failure::from(error), "event not written");
     }
+}
+
+/// Writes an event about `about`, or on the operator's Deployment where the namespace goes, which takes no new events.
+async fn publish_or_on_operator(
+    ctx: &Context,
+    recorder: &Recorder,
+    event: &Event,
+    about: &ObjectReference,
+) -> kube::Result<()> {
+    match recorder.publish(event, about).await {
+        Err(kube::Error::Api(status)) if namespace_goes(&status) => {
+            let operator = ObjectReference {
+                api_version: Some("apps/v1".to_owned()),
+                kind: Some("Deployment".to_owned()),
+                name: Some("appkeys".to_owned()),
+                namespace: Some(ctx.settings.operator_namespace.clone()),
+                ..ObjectReference::default()
+            };
+            recorder.publish(event, &operator).await
+        }
+        other => other,
+    }
+}
+
+/// Whether a create was refused because its namespace is being deleted.
+fn namespace_goes(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.is_forbidden() && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// A key manager that a key of `namespace` names, for events.

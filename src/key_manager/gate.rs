@@ -12,14 +12,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
 
 use super::{
     Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Mark, NewSecret,
-    Properties, Registered, SecretAdded, TokenAnswer, TokenRequest, circuit::Circuit,
+    Properties, Registered, SecretAdded, TokenAnswer, TokenRequest, budget::Budget, circuit::Circuit,
 };
 use crate::{api::Limits, clock::Clock, controller::queue::Name, leader::Leadership, metrics::Metrics};
 
@@ -33,7 +32,8 @@ const DEFAULT_RATE: NonZeroU32 = match NonZeroU32::new(10) {
 
 /// The gate to one key manager. It outlives drivers that are opened anew for the same spec.
 pub struct Gate {
-    budget: Option<DefaultDirectRateLimiter>,
+    /// Its own, and that of the namespace whose it is.
+    budgets: Vec<Arc<Budget>>,
     circuit: Mutex<Circuit>,
     waiting: Mutex<BTreeSet<Name>>,
     /// The key that probed last.
@@ -55,10 +55,11 @@ impl std::fmt::Debug for Gate {
 
 impl Gate {
     /// A gate with these limits. Without `requestsPerSecond` calls at the resident key manager are not counted; others are
-    /// spared as the documentation says.
+    /// spared as the documentation says. `namespace` is the budget of the namespace whose key manager it is.
     pub fn new(
         limits: Option<&Limits>,
         resident: bool,
+        namespace: Option<Arc<Budget>>,
         clock: Clock,
         leadership: Leadership,
         metrics: Arc<Metrics>,
@@ -66,12 +67,12 @@ impl Gate {
         let positive = |value: i32| u32::try_from(value).ok().and_then(NonZeroU32::new);
         let given = |of: fn(&Limits) -> Option<i32>| limits.and_then(of).and_then(positive);
         let rate = given(|limits| limits.requests_per_second).or((!resident).then_some(DEFAULT_RATE));
-        let budget = rate.map(|rate| {
+        let own = rate.map(|rate| {
             let burst = given(|limits| limits.burst).unwrap_or(rate);
-            RateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
+            Arc::new(Budget::new(rate, burst))
         });
         Self {
-            budget,
+            budgets: own.into_iter().chain(namespace).collect(),
             circuit: Mutex::default(),
             waiting: Mutex::default(),
             probed: Mutex::default(),
@@ -155,8 +156,8 @@ impl Gate {
         call: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
         self.circuit().enter(Instant::now())?;
-        if let Some(budget) = &self.budget {
-            budget.until_ready().await;
+        for budget in &self.budgets {
+            budget.take().await;
         }
         let Ok(result) = self.leadership.bounded(timeout(limit, call)).await else {
             self.circuit().given_up();

@@ -3,6 +3,7 @@
 //! A driver speaks one vendor's protocol and states its [`Capabilities`]; the plan follows those and never a vendor's
 //! name. Every verb may be repeated: the answer to "again" is the state that the first call made. "Not there" is a value.
 
+pub mod budget;
 pub mod circuit;
 mod credentials;
 mod error;

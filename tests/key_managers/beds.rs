@@ -126,13 +126,6 @@ impl Bed {
 
     /// Puts the Secrets and the key manager, with `access` to all it has, into a cluster.
     pub(crate) fn install(&self, cluster: &Cluster) {
-        let secret = |(name, entries): &(&str, Value)| {
-            json!({
-                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "appkeys"},
-                "stringData": entries,
-            })
-        };
-        let mut items: Vec<_> = self.secrets.iter().map(secret).collect();
         let mut spec = self.spec.clone();
         spec["access"] = json!([{
             "namespaceSelector": {}, "scopes": self.scopes,
@@ -140,10 +133,30 @@ impl Bed {
             "redirectUriPatterns": ["https://shop.example.com/*"], "clientIdPrefix": "chosen-",
         }]);
         spec["limits"] = json!({"requestsPerSecond": 1000});
-        items.push(json!({
-            "apiVersion": "appkeys.dev/v1alpha1", "kind": "ClusterKeyManager", "metadata": {"name": self.name},
-            "spec": spec,
-        }));
+        self.put(
+            cluster,
+            "appkeys",
+            json!({"kind": "ClusterKeyManager", "metadata": {"name": self.name}, "spec": spec}),
+        );
+    }
+
+    /// Puts it into a namespace, as that namespace's own.
+    pub(crate) fn install_in(&self, cluster: &Cluster, namespace: &str) {
+        let metadata = json!({"name": self.name, "namespace": namespace});
+        let manager = json!({"kind": "KeyManager", "metadata": metadata, "spec": self.spec});
+        self.put(cluster, namespace, manager);
+    }
+
+    fn put(&self, cluster: &Cluster, namespace: &str, mut manager: Value) {
+        manager["apiVersion"] = json!("appkeys.dev/v1alpha1");
+        let secret = |(name, entries): &(&str, Value)| {
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace},
+                "stringData": entries,
+            })
+        };
+        let mut items: Vec<_> = self.secrets.iter().map(secret).collect();
+        items.push(manager);
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}));
     }

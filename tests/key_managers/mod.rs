@@ -8,8 +8,10 @@ mod moves; // from one server to another and back
 mod kills; // kill -9 with real servers
 mod outage; // a server that is away for a minute
 mod kinds; // clients of every kind: private keys, public clients, apps with logins
+mod departure; // a namespace goes with its own key manager
 mod neighbours; // one that hangs delays no key of another
 mod stories; // what went wrong elsewhere
 mod traps_keycloak; // what Keycloak does that nobody expects
+mod silence; // nothing of it is said
 mod refusals; // what wrong input gets, and what a server that answers oddly
 mod adoption; // clients that somebody made by hand

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    num::NonZeroU32,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
@@ -347,6 +348,7 @@ impl Bench {
             cluster_id: self.cluster_id.clone(),
             operator_namespace: "appkeys".into(),
             deletion_deadline: SignedDuration::from_hours(1),
+            namespace_calls: NonZeroU32::new(10).unwrap(),
         };
         let (clock, entropy, dying) = (self.clock.clone(), self.entropy.clone(), plan.dying.clone());
         let stop = CancellationToken::new();

@@ -44,6 +44,7 @@ impl Kills {
             cluster.apply(&self.list(&some.into_iter().collect::<Vec<_>>(), &format!("round {round}")));
             // From before it leads until it has nothing more to do.
             tokio::time::sleep(Duration::from_millis(rng.random_range(0..2500))).await;
+            orphans_are_counted(cluster).await;
             cluster.kill();
             cluster.run_with(self.flags);
         }
@@ -71,6 +72,7 @@ impl Kills {
             clients.insert(entries["client-id"].clone());
         }
         assert_eq!(clients.len(), self.keys);
+        orphans_are_counted(cluster).await;
         clients
     }
 
@@ -85,4 +87,14 @@ impl Kills {
         };
         json!({"apiVersion": "v1", "kind": "List", "items": some.iter().map(one).collect::<Vec<_>>()})
     }
+}
+
+/// Each possible orphan that this process has named so far is in its metric.
+async fn orphans_are_counted(cluster: &Cluster) {
+    let named = cluster.operator_output().matches("possible orphan").count();
+    let counted = cluster.scrape().await.sum("appkeys_possible_orphans_total", &[]);
+    assert!(
+        counted >= u64::try_from(named).unwrap(),
+        "{named} are named and {counted} counted"
+    );
 }

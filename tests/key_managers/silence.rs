@@ -1,0 +1,67 @@
+//! What the operator uses at key managers elsewhere is said nowhere, not even by the most talkative log.
+
+use serde_json::json;
+use testbed::key_managers::{
+    keycloak::{BED, OPERATOR_SECRET},
+    oidc_provider::{self, OidcProvider},
+};
+
+use super::beds::{self, Bed};
+use crate::{
+    leaks::Issued,
+    support::{Cluster, key, team},
+};
+
+const TEAM: &str = "silent";
+const WRONG: &str = "a-secret-of-the-operator-that-is-wrong";
+
+#[tokio::test]
+async fn credentials_tokens_and_assertions_are_said_nowhere() {
+    let keycloak = beds::keycloak().await;
+    let server = OidcProvider::start(oidc_provider::Options::default()).await.unwrap();
+    let cluster = Cluster::start_with(&["--allow-local-key-managers", "--log=trace"]).await;
+    team(&cluster, TEAM).await;
+    Bed::keycloak(&keycloak, BED).install(&cluster);
+    Bed::oidc_provider(&server, Some(server.initial_access_token())).install(&cluster);
+    let mut wrong = Bed::keycloak(&keycloak, BED);
+    wrong.secrets[0].1["client-secret"] = json!(WRONG);
+    wrong.install_in(&cluster, TEAM);
+
+    let issued = Issued::default();
+    issued.add("client-secret", OPERATOR_SECRET);
+    issued.add("client-secret", WRONG);
+    issued.add("token", server.initial_access_token());
+    let refused = json!({"keyManagerRef": {"kind": "KeyManager", "name": BED}});
+    cluster.apply(&key(TEAM, "refused", &refused));
+    let made = |trigger: &str| {
+        for (server, authentication) in [
+            (BED, "ClientSecretBasic"),
+            (BED, "PrivateKeyJwt"),
+            ("oidc-provider", "ClientSecretPost"),
+            ("oidc-provider", "PrivateKeyJwt"),
+        ] {
+            let spec = json!({
+                "keyManagerRef": {"name": server}, "clientAuthentication": authentication,
+                "accessTokens": [{"name": "t"}], "rotation": {"strategy": "ReplaceClient", "trigger": trigger},
+            });
+            let name = format!("{server}-{authentication}").to_lowercase();
+            cluster.apply(&key(TEAM, &name, &spec));
+        }
+    };
+    let names = ["bed-clientsecretbasic", "bed-privatekeyjwt"];
+    let others = ["oidc-provider-clientsecretpost", "oidc-provider-privatekeyjwt"];
+    for trigger in ["first", "second"] {
+        made(trigger);
+        for name in names.iter().chain(&others) {
+            cluster.ready(TEAM, name).await;
+        }
+        issued.collect(&cluster).await;
+    }
+    let rejected = |key: &appkeys::api::ApplicationKey| {
+        let conditions = key.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+        ready.is_some_and(|ready| ready.message.contains("Secret keycloak-operator"))
+    };
+    cluster.key_until(TEAM, "refused", rejected).await;
+    issued.assert_secret(&cluster).await;
+}
