@@ -1,4 +1,4 @@
-//! What people copy works: every YAML of `examples/` (those for Keycloak at a real one), and the commands of README and docs.
+//! What people copy works: every YAML of `examples/` (those for Keycloak and registration at real servers), and the commands of README and docs.
 //!
 //! Commands are the lines that begin with `$ ` in its blocks marked `console` or `sh`. Those that are `kubectl`
 //! and nothing else (no pipe, no redirection, no substitution, nothing that goes on until somebody stops it) are run one
@@ -14,7 +14,10 @@ use std::{
 
 use reqwest::Method;
 use serde_json::json;
-use testbed::key_managers::keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING, installed};
+use testbed::key_managers::{
+    keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING, installed},
+    oidc_provider::{self, OidcProvider},
+};
 
 use crate::support::{Cluster, key, repository, team, token};
 
@@ -127,6 +130,34 @@ async fn the_examples_for_keycloak_work_at_a_keycloak() {
     let legacy = cluster.secret("team-a", "shop-legacy").await;
     assert_eq!(legacy["client-id"], "legacy-shop");
     assert_eq!(legacy["client-secret"], "the-legacy-secret");
+}
+
+#[tokio::test]
+async fn the_examples_for_registration_work_at_an_oidc_provider() {
+    let cluster = Cluster::start().await;
+    let server = OidcProvider::start(oidc_provider::Options::default()).await.unwrap();
+    let secret = |name: &str, entries: serde_json::Value| {
+        let metadata = json!({"name": name, "namespace": "appkeys"});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": entries})
+    };
+    cluster.apply(&secret("oidc-ca", json!({"ca.crt": server.ca()})));
+    let token = [("REPLACE-ME", server.initial_access_token())];
+    apply(&cluster, "examples/oidc/credentials.yaml", &token);
+    let server = [
+        ("https://login.example.com", server.issuer()),
+        // The server's CA is no public one.
+        ("  access:", "  caBundleRef: {name: oidc-ca}\n  access:"),
+    ];
+    apply(&cluster, "examples/oidc/key-manager.yaml", &server);
+    apply(&cluster, "examples/oidc/key.yaml", &[]);
+    cluster.ready("team-a", "shop-partner").await;
+    let entries = cluster.secret("team-a", "shop-partner").await;
+    let (status, answer) = crate::support::token(&entries, &[("scope", "orders:read")]).await;
+    assert_eq!(
+        (status, answer["scope"].as_str()),
+        (200, Some("orders:read")),
+        "{answer}"
+    );
 }
 
 /// The commands of a text in Markdown.

@@ -68,6 +68,8 @@ pub enum Step {
     },
     /// Read the secret of a client.
     ReadSecret(Client),
+    /// A public client is there and has no secret to be known: hold its id.
+    HoldPublic(Client),
     /// Use what the team says is the secret of the client that is to be adopted.
     Prove(Adopt),
     /// Put our mark on a client that is proved to be the team's, and give it its properties.
@@ -157,6 +159,7 @@ impl Step {
             Self::Compare { .. } => "Compare",
             Self::AddSecret { .. } => "AddSecret",
             Self::ReadSecret(_) => "ReadSecret",
+            Self::HoldPublic(_) => "HoldPublic",
             Self::Prove(_) => "Prove",
             Self::Adopt { .. } => "Adopt",
             Self::Verify => "Verify",

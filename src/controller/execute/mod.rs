@@ -20,7 +20,6 @@ use super::{
     report, secrets, world,
 };
 use crate::{
-    api::CredentialKind,
     key_manager::{self, Current, NewSecret, Registered, SecretAdded, TokenAnswer, TokenRequest},
     plan::{hints, observed::SecretView, status, step::Step},
 };
@@ -142,11 +141,6 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             Ok(())
         }
         Step::ReadSecret(client) => {
-            if seen.o.kind() == CredentialKind::Nothing {
-                // A public client has none: what is there to hold is known.
-                hold(seen, client.id, String::new().into(), false, None);
-                return Ok(());
-            }
             match driver(ctx, seen)?.read_secret(&client).await? {
                 Some(answer) => {
                     keep_management(ctx, seen, client, answer.management).await?;
@@ -154,6 +148,10 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
                 }
                 None => seen.o.hand.occupied = true,
             }
+            Ok(())
+        }
+        Step::HoldPublic(client) => {
+            hold(seen, client.id, String::new().into(), false, None);
             Ok(())
         }
         Step::Compare {

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use super::{
     admin::{Admin, Created},
     representation::{self, Representation},
+    words,
 };
 use crate::{
     api::CredentialKind,
@@ -15,7 +16,7 @@ use crate::{
     key_manager::{
         Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Mark,
         NewSecret, Properties, Registered, Room, SecretAdded, TokenAnswer, TokenRequest,
-        remote::{self, Dialect, HttpClient, TokenEndpoint},
+        remote::{self, HttpClient, TokenEndpoint},
     },
 };
 
@@ -306,7 +307,7 @@ impl KeyManager for KeycloakDriver {
             http: &self.http,
             url: &self.endpoints.token,
             audience: &self.endpoints.issuer,
-            dialect: Dialect::Keycloak,
+            refuses_credential: words::refuse_credential,
             entropy: &self.entropy,
         };
         endpoint.ask(request).await

@@ -4,5 +4,6 @@ mod admin;
 mod driver;
 mod open;
 mod representation;
+mod words;
 
 pub(super) use open::open;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     admin::{Admin, ServerInfo},
     driver::KeycloakDriver,
+    words,
 };
 use crate::{
     api::{ClientAuthentication, KeycloakSpec},
@@ -12,7 +13,7 @@ use crate::{
     entropy::Entropy,
     key_manager::{
         Capabilities, Category, Choice, Error, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
-        remote::{CredentialSource, Dialect, HttpClient, Login, Metadata, Session, discover},
+        remote::{CredentialSource, HttpClient, Login, Metadata, Session, discover},
     },
 };
 
@@ -45,7 +46,7 @@ pub(in crate::key_manager) async fn open(
         token_endpoint: metadata.token_endpoint.clone(),
         scopes: vec![],
         authentication: ClientAuthentication::ClientSecretBasic,
-        dialect: Dialect::Keycloak,
+        refuses_credential: words::refuse_credential,
     };
     let operator = source.read().await?.client_id;
     let session = Session::new(http.clone(), login, source);

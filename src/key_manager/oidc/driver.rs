@@ -14,7 +14,7 @@ use crate::{
     key_manager::{
         Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Management,
         Mark, NewSecret, Outcome, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
-        remote::{self, Dialect, HttpClient, TokenEndpoint},
+        remote::{self, HttpClient, TokenEndpoint},
     },
 };
 
@@ -170,7 +170,7 @@ impl KeyManager for OidcDriver {
             url: &self.endpoints.token,
             // RFC 7523 section 3 names it; some servers know no other.
             audience: &self.endpoints.token,
-            dialect: Dialect::Standard,
+            refuses_credential: remote::invalid_client,
             entropy: &self.entropy,
         };
         endpoint.ask(request).await

@@ -15,7 +15,7 @@ pub use discovery::{Metadata, discover};
 pub use proof::{AssertionKey, ClientProof};
 pub use reply::Reply;
 pub use session::{CredentialSource, Login, OperatorCredential, Session};
-pub use token::{Dialect, TokenEndpoint, use_code_that_cannot_exist};
+pub use token::{TokenEndpoint, invalid_client, use_code_that_cannot_exist};
 pub use way::{Bounds, HttpClient, Way};
 
 /// How long a call that was given up may still have its effect: by then its connection is closed at the server too.

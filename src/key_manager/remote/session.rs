@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::{
     proof::ClientProof,
     reply::Reply,
-    token::{Dialect, Wanted},
+    token::{RefusesCredential, Wanted},
     way::HttpClient,
 };
 use crate::{
@@ -55,8 +55,8 @@ pub enum Login {
         scopes: Vec<String>,
         /// How the operator's client proves itself.
         authentication: ClientAuthentication,
-        /// How the server speaks.
-        dialect: Dialect,
+        /// What the server says to a wrong credential.
+        refuses_credential: RefusesCredential,
     },
     /// The credential's secret is the bearer token.
     Bearer,
@@ -161,13 +161,13 @@ impl Session {
     async fn fetch(&self, state: &mut State, refused: bool) -> Result<Held, Error> {
         let known = state.credential.take();
         let before = known.as_ref().map(|known| known.version.clone());
-        let (scopes, token_endpoint, authentication, dialect) = match &self.login {
+        let (scopes, token_endpoint, authentication, refuses_credential) = match &self.login {
             Login::ClientCredentials {
                 token_endpoint,
                 scopes,
                 authentication,
-                dialect,
-            } => (scopes, token_endpoint, *authentication, *dialect),
+                refuses_credential,
+            } => (scopes, token_endpoint, *authentication, *refuses_credential),
             Login::Bearer => {
                 let credential = self.source.read().await?;
                 if refused && before.as_ref() == Some(&credential.version) {
@@ -200,7 +200,7 @@ impl Session {
                     &self.http,
                     token_endpoint,
                     proof,
-                    dialect,
+                    refuses_credential,
                     "get the operator's own token",
                 )
                 .await;

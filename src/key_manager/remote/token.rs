@@ -32,14 +32,13 @@ const REFUSALS: [&str; 6] = [
 ];
 const STEP: &str = "get an access token";
 
-/// What a server's words mean, where they are not the standard's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Dialect {
-    /// RFC 6749 section 5.2.
-    #[default]
-    Standard,
-    /// Keycloak: `unauthorized_client` is a wrong secret, unless its description says that the client may not use the grant.
-    Keycloak,
+/// Whether a refusal with this `error` and `error_description` says that the client's credential is wrong, or the client unknown:
+/// servers differ in their words.
+pub type RefusesCredential = fn(error: &str, description: &str) -> bool;
+
+/// The standard's words for it (RFC 6749 section 5.2).
+pub fn invalid_client(error: &str, _description: &str) -> bool {
+    error == "invalid_client"
 }
 
 #[derive(Deserialize)]
@@ -79,8 +78,8 @@ pub struct TokenEndpoint<'a> {
     pub url: &'a str,
     /// Whom client assertions are for, as the server wants it: itself, or its issuer (RFC 7523 section 3).
     pub audience: &'a str,
-    /// How the server speaks.
-    pub dialect: Dialect,
+    /// What the server says to a wrong credential.
+    pub refuses_credential: RefusesCredential,
     /// For what must differ each time.
     pub entropy: &'a Entropy,
 }
@@ -108,15 +107,25 @@ impl TokenEndpoint<'_> {
         };
         if let Some(redirect_uri) = request.code_for {
             let (http, id) = (self.http, request.client_id);
-            return use_code_that_cannot_exist(http, self.url, id, proof, redirect_uri, self.entropy, self.dialect)
-                .await;
+            return use_code_that_cannot_exist(
+                http,
+                self.url,
+                id,
+                proof,
+                redirect_uri,
+                self.entropy,
+                self.refuses_credential,
+            )
+            .await;
         }
         let wanted = Wanted {
             client_id: request.client_id,
             scopes: request.scopes,
             resource: request.resource,
         };
-        wanted.get(self.http, self.url, proof, self.dialect, STEP).await
+        wanted
+            .get(self.http, self.url, proof, self.refuses_credential, STEP)
+            .await
     }
 }
 
@@ -141,7 +150,7 @@ impl Wanted<'_> {
         http: &HttpClient,
         token_endpoint: &str,
         proof: ClientProof<'_>,
-        dialect: Dialect,
+        refuses_credential: RefusesCredential,
         step: &str,
     ) -> Result<TokenAnswer, Error> {
         let mut form = vec![("grant_type", "client_credentials".to_owned())];
@@ -156,7 +165,7 @@ impl Wanted<'_> {
         if reply.status.is_success() {
             return Ok(TokenAnswer::Issued(issued(&reply, self.scopes)?));
         }
-        Ok(match refusal(&reply, dialect)? {
+        Ok(match refusal(&reply, refuses_credential)? {
             Refusal::Client => TokenAnswer::InvalidClient,
             Refusal::Word(word) => TokenAnswer::Refused(word),
         })
@@ -175,7 +184,7 @@ pub async fn use_code_that_cannot_exist(
     proof: ClientProof<'_>,
     redirect_uri: &str,
     entropy: &Entropy,
-    dialect: Dialect,
+    refuses_credential: RefusesCredential,
 ) -> Result<TokenAnswer, Error> {
     let step = "prove the client's credential";
     let random = || {
@@ -195,7 +204,7 @@ pub async fn use_code_that_cannot_exist(
         return Ok(TokenAnswer::Refused("invalid_grant"));
     }
     if reply.status.is_client_error() {
-        match refusal(&reply, dialect)? {
+        match refusal(&reply, refuses_credential)? {
             Refusal::Client => return Ok(TokenAnswer::InvalidClient),
             Refusal::Word(word @ "unauthorized_client") => return Ok(TokenAnswer::Refused(word)),
             Refusal::Word(_) => {}
@@ -268,7 +277,7 @@ fn seconds(value: &Value) -> Option<f64> {
     }
 }
 
-fn refusal(reply: &Reply, dialect: Dialect) -> Result<Refusal, Error> {
+fn refusal(reply: &Reply, refuses_credential: RefusesCredential) -> Result<Refusal, Error> {
     let Some(word) = reply.error_word() else {
         let challenges = reply.headers.get_all(header::WWW_AUTHENTICATE).iter();
         let basic = challenges.filter_map(|value| value.to_str().ok()).any(|value| {
@@ -282,24 +291,14 @@ fn refusal(reply: &Reply, dialect: Dialect) -> Result<Refusal, Error> {
         }
         return Err(reply.error(Category::Unreachable, "not as a token endpoint does: is the URL right?"));
     };
-    if word == "invalid_client" {
-        return Ok(Refusal::Client);
-    }
-    if word == "unauthorized_client" && dialect == Dialect::Keycloak && !grant_is_off(reply) {
+    let described = reply.try_json::<Described>().and_then(|body| body.error_description);
+    if refuses_credential(&word, &described.unwrap_or_default()) {
         return Ok(Refusal::Client);
     }
     let known = REFUSALS.into_iter().find(|known| *known == word);
     known
         .map(Refusal::Word)
         .ok_or_else(|| reply.error(Category::Unreachable, ""))
-}
-
-/// Whether Keycloak's `unauthorized_client` is about the grant: the secret was not even looked at, or is right. A text of another
-/// version is taken for a wrong secret.
-fn grant_is_off(reply: &Reply) -> bool {
-    let described = reply.try_json::<Described>().and_then(|body| body.error_description);
-    described
-        .is_some_and(|text| text.starts_with("Client not enabled") || text.starts_with("Public client not allowed"))
 }
 
 #[cfg(test)]

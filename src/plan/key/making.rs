@@ -41,6 +41,9 @@ pub(super) fn make(o: &Observed, target: &Target, moving: Option<&Published>, no
     if !o.hand.looked {
         return Step::Look;
     }
+    if o.kind() == CredentialKind::Nothing {
+        return Step::HoldPublic(client);
+    }
     // The client is there and nobody here knows its secret: a process died before publishing it, or the Secret was deleted.
     if target.capabilities.read_secret && !o.hand.occupied {
         return Step::ReadSecret(client);

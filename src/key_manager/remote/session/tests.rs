@@ -95,7 +95,7 @@ async fn bench(secrets: &[&'static str], bearer: bool, good: &'static str, api: 
             token_endpoint: format!("{}/token", server.url),
             scopes: vec![],
             authentication: ClientAuthentication::ClientSecretPost,
-            dialect: Dialect::Standard,
+            refuses_credential: crate::key_manager::remote::invalid_client,
         }
     };
     let source = Arc::new(Versions {
