@@ -28,7 +28,7 @@ pub struct AccessRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// Scopes that clients may have. They match exactly.
+    /// Scopes that clients may have, those of `keycloak.defaultClientScopes` included. They match exactly.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 256), regex(pattern = SCOPE)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

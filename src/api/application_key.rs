@@ -11,6 +11,7 @@ use super::{
     Duration, GrantType,
     key_manager::{KeyManagerRef, SecretName},
     schema::{RESOURCE, SCOPE, SUBDOMAIN, bounded, without_default},
+    vendor::{KeycloakClient, VendorBlocks},
 };
 
 /// The environment that a credential is for.
@@ -286,10 +287,14 @@ pub struct Adopt {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lifetimes {
-    /// Life of access tokens. Absent: as the key manager has it.
+    /// Life of access tokens, where the key manager can set it for each client. Absent: as the key manager has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("duration(self) >= duration('1m') && duration(self) <= duration('24h')", "must be between 1m and 24h"))]
     pub access_token: Option<Duration>,
+    /// Life of refresh tokens: how long one that nobody uses is good for. Where the key manager can set it for each client. Absent: as the key manager has it. Needs the grant type RefreshToken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('1m') && duration(self) <= duration('8760h')", "must be between 1m and 8760h (a year)"))]
+    pub refresh_token: Option<Duration>,
 }
 
 /// A credential of an application: the operator registers a client at the key manager and keeps a Secret with its id, a working secret and fresh access tokens.
@@ -331,6 +336,9 @@ pub struct Lifetimes {
     validation = ("!has(self.spec.accessTokens) || size(self.spec.accessTokens) == 0 || !has(self.spec.grantTypes) || 'ClientCredentials' in self.spec.grantTypes", "accessTokens needs the grant type ClientCredentials: add it to grantTypes, or remove accessTokens"),
     validation = ("!has(self.spec.grantTypes) || !('AuthorizationCode' in self.spec.grantTypes) || has(self.spec.redirectUris) && size(self.spec.redirectUris) > 0", "the grant type AuthorizationCode needs redirectUris: say where logins return to"),
     validation = ("!has(self.spec.redirectUris) && !has(self.spec.pkce) || has(self.spec.grantTypes) && 'AuthorizationCode' in self.spec.grantTypes", "redirectUris and pkce are for logins: add AuthorizationCode to grantTypes, or remove them"),
+    validation = ("!has(self.spec.lifetimes) || !has(self.spec.lifetimes.refreshToken) || has(self.spec.grantTypes) && 'RefreshToken' in self.spec.grantTypes", "lifetimes.refreshToken is for clients that get refresh tokens: add RefreshToken to grantTypes, or remove it"),
+    validation = ("!has(self.spec.keycloak) || !has(self.spec.keycloak.pkceMethod) || has(self.spec.pkce) && self.spec.pkce.required && (self.spec.keycloak.pkceMethod != 'Plain' || has(self.spec.pkce.allowPlain) && self.spec.pkce.allowPlain)", "keycloak.pkceMethod is the one method that is demanded: set pkce.required to true, and for Plain pkce.allowPlain too"),
+    validation = ("!has(self.spec.keycloak) || !has(self.spec.keycloak.defaultClientScopes) || !has(self.spec.scopes) || !self.spec.keycloak.defaultClientScopes.exists(scope, scope in self.spec.scopes)", "a scope is in scopes or in keycloak.defaultClientScopes, not in both: tokens have default ones without being asked"),
     validation = ("!has(self.spec.clientAuthentication) || self.spec.clientAuthentication != 'None' || has(self.spec.grantTypes) && !('ClientCredentials' in self.spec.grantTypes)", "a public client (clientAuthentication None) cannot use the grant type ClientCredentials: give grantTypes without it"),
     validation = ("!has(self.spec.adopt) || !has(self.spec.clientId)", "adopt says the client id: remove clientId"),
     validation = ("!has(self.spec.adopt) || !has(self.spec.clientAuthentication) || self.spec.clientAuthentication != 'None'", "a public client has nothing that proves whose it is: it cannot be adopted"),
@@ -386,6 +394,10 @@ pub struct ApplicationKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetimes: Option<Lifetimes>,
 
+    /// What only Keycloak has for a client. Other key managers refuse a key with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keycloak: Option<KeycloakClient>,
+
     /// Access tokens to keep fresh in the Secret. Needs the grant type ClientCredentials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -411,6 +423,15 @@ pub struct ApplicationKeySpec {
     /// Stops every action but deletion.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+}
+
+impl ApplicationKeySpec {
+    /// The blocks that it has for key managers of one vendor.
+    pub fn vendor_blocks(&self) -> VendorBlocks {
+        VendorBlocks {
+            keycloak: self.keycloak.clone(),
+        }
+    }
 }
 
 /// Where a rotation is.

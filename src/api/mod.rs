@@ -14,6 +14,7 @@ pub mod duration;
 pub mod key_manager;
 pub mod remote;
 mod schema;
+pub mod vendor;
 
 pub use access::{AccessRule, GrantType};
 pub use application::{Application, ApplicationSpec, ApplicationStatus};
@@ -28,6 +29,7 @@ pub use key_manager::{
     KeyManagerSpec, KeyManagerStatus, Limits, ResidentSpec,
 };
 pub use remote::{Drift, DriftPolicy, KeycloakSpec, OidcSpec};
+pub use vendor::{KeycloakClient, PkceMethod, Vendor, VendorBlocks};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

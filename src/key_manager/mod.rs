@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::{
         CapabilityStatus, ClientAuthentication, ClusterKeyManagerSpec, CredentialKind, Environment, GrantType,
-        KeyManagerKind, KeyManagerSpec, KeycloakSpec, OidcSpec, Pkce, ResidentSpec, conditions::Say,
+        KeyManagerKind, KeyManagerSpec, KeycloakSpec, OidcSpec, Pkce, ResidentSpec, Vendor, VendorBlocks,
+        conditions::Say,
     },
     controller::queue::Name,
 };
@@ -85,6 +86,8 @@ pub struct Capabilities {
     pub grant_types: Vec<GrantType>,
     /// Whether the life of access tokens can be set for each client.
     pub access_token_lifetime: bool,
+    /// Whether the life of refresh tokens can be set for each client.
+    pub refresh_token_lifetime: bool,
     /// How clients can prove themselves.
     pub authentication: Vec<ClientAuthentication>,
     /// What clients sign their assertions with.
@@ -93,6 +96,8 @@ pub struct Capabilities {
     pub key_overlap: Overlap,
     /// What PKCE it can demand of a client.
     pub pkce: PkceMethods,
+    /// Whose blocks of a key's spec it honours.
+    pub vendors: Vec<Vendor>,
     /// Where it is worth a word: what tells that it has a capability of this name or has it not, and what happens instead.
     pub reasons: Vec<(&'static str, String)>,
 }
@@ -147,6 +152,12 @@ impl Capabilities {
         matches!(self.client_id, Choice::Ours)
     }
 
+    /// What is worth a word about the capability of this name.
+    pub fn reason(&self, name: &str) -> Option<&str> {
+        let mut reasons = self.reasons.iter();
+        reasons.find(|(of, _)| *of == name).map(|(_, text)| text.as_str())
+    }
+
     /// All of them, as a key manager's status shows them.
     pub fn status(&self) -> Vec<CapabilityStatus> {
         let all = [
@@ -158,6 +169,7 @@ impl Capabilities {
             ("FindClient", self.find),
             ("AdoptClient", self.adopt),
             ("AccessTokenLifetime", self.access_token_lifetime),
+            ("RefreshTokenLifetime", self.refresh_token_lifetime),
             (
                 "PrivateKeyJwt",
                 self.authentication.contains(&ClientAuthentication::PrivateKeyJwt),
@@ -167,14 +179,12 @@ impl Capabilities {
                 self.authentication.contains(&ClientAuthentication::None),
             ),
             ("PkceS256", self.pkce != PkceMethods::Nothing),
-            // What can be demanded is S256; plain only where nothing is.
-            ("PkcePlain", false),
+            ("PkcePlain", self.pkce == PkceMethods::One),
         ];
-        let reason = |name: &str| self.reasons.iter().find(|(of, _)| *of == name);
         let status = |(name, available): (&str, bool)| CapabilityStatus {
             name: name.to_owned(),
             available,
-            reason: reason(name).map(|(_, text)| text.clone()).unwrap_or_default(),
+            reason: self.reason(name).unwrap_or_default().to_owned(),
         };
         all.into_iter().map(status).collect()
     }
@@ -238,6 +248,12 @@ pub struct Properties {
     /// Life of its access tokens in seconds, where that is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<i64>,
+    /// Life of a refresh token that nobody uses, in seconds, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_lifetime: Option<i64>,
+    /// What key managers of one vendor are asked for.
+    #[serde(skip_serializing_if = "VendorBlocks::is_empty")]
+    pub vendor: VendorBlocks,
     /// No new token: no access rule selects the key's namespace any more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,

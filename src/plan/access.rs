@@ -94,12 +94,9 @@ impl Grants {
     /// All that `spec` asks for and no rule grants, in words for people; empty where all is granted.
     pub fn refused(&self, spec: &ApplicationKeySpec) -> Vec<String> {
         let mut refused = vec![];
-        refused.extend(
-            spec.scopes
-                .iter()
-                .filter(|s| !self.scope(s))
-                .map(|s| format!("scope {s}")),
-        );
+        let vendor = spec.vendor_blocks();
+        let scopes = spec.scopes.iter().map(String::as_str).chain(vendor.scopes());
+        refused.extend(scopes.filter(|s| !self.scope(s)).map(|s| format!("scope {s}")));
         refused.extend(
             resources(spec)
                 .filter(|r| !self.resource(r))

@@ -29,6 +29,8 @@ pub(crate) fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
 mod clock;
 #[cfg(test)]
 mod given;
+#[cfg(test)]
+mod unsupported;
 
 /// Serialises a secret into the state Secret, the one place that may hold it besides the published Secret.
 pub(crate) fn expose<S: serde::Serializer>(secret: &secrecy::SecretString, serializer: S) -> Result<S::Ok, S::Error> {

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     api::{
-        ApplicationKey, ApplicationKeySpec, CredentialKind, Environment, GrantType, KeyManagerRef, Pkce,
-        conditions::Say,
+        ApplicationKey, ApplicationKeySpec, CredentialKind, Duration, Environment, GrantType, KeyManagerRef, Pkce,
+        application_key::Lifetimes, conditions::Say,
     },
     key_manager::{Capabilities, Client, Endpoints, Management, Mark, Properties, Token},
 };
@@ -471,6 +471,7 @@ impl Observed {
             .collect();
         resources.sort();
         resources.dedup();
+        let life = |of: fn(&Lifetimes) -> Option<Duration>| spec.lifetimes.as_ref().and_then(of).map(Duration::as_secs);
         Properties {
             mark: self.mark(),
             display_name: self
@@ -497,11 +498,9 @@ impl Observed {
                 .cloned()
                 .collect(),
             resources,
-            access_token_lifetime: spec
-                .lifetimes
-                .as_ref()
-                .and_then(|l| l.access_token)
-                .map(super::super::api::duration::Duration::as_secs),
+            access_token_lifetime: life(|lifetimes| lifetimes.access_token),
+            refresh_token_lifetime: life(|lifetimes| lifetimes.refresh_token),
+            vendor: spec.vendor_blocks().with_scopes(|scope| grants.scope(scope)),
             frozen: !grants.selected,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use appkeys::{
-    api::{ClientAuthentication, ClusterKeyManagerSpec, Environment, GrantType, conditions::Say},
+    api::{ClientAuthentication, ClusterKeyManagerSpec, Environment, GrantType, VendorBlocks, conditions::Say},
     clock::Clock,
     controller::queue::Name,
     entropy::Entropy,
@@ -272,6 +272,8 @@ pub(crate) fn machine(cluster: &str, name: &str) -> (Client, Properties) {
         scopes: vec![],
         resources: vec![],
         access_token_lifetime: None,
+        refresh_token_lifetime: None,
+        vendor: VendorBlocks::default(),
         redirect_uris: vec![],
         pkce: None,
         frozen: false,

@@ -69,6 +69,7 @@ fn capabilities(profile: Profile) -> Capabilities {
         find: false,
         grant_types: vec![GrantType::ClientCredentials],
         access_token_lifetime: false,
+        refresh_token_lifetime: false,
         authentication: vec![
             ClientAuthentication::ClientSecretBasic,
             ClientAuthentication::ClientSecretPost,
@@ -76,6 +77,7 @@ fn capabilities(profile: Profile) -> Capabilities {
         key_algorithm: KeyAlgorithm::ES256,
         key_overlap: Overlap::None,
         pkce: PkceMethods::Nothing,
+        vendors: vec![],
         reasons: vec![],
     }
 }

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::representation::Representation;
+use super::{representation::Representation, scopes::Assignment};
 use crate::key_manager::{
     Category, Error,
     remote::{HttpClient, Reply, Session},
@@ -43,6 +43,9 @@ pub(super) enum Created {
 struct ClientScope {
     id: String,
     name: String,
+    /// `openid-connect`, or `saml`: such a one is dropped without a word when it is given to a client of ours (K14).
+    #[serde(default)]
+    protocol: String,
 }
 
 /// What the server says of itself (`/admin/serverinfo`).
@@ -130,13 +133,13 @@ impl Admin {
         self.there(step, &reply)
     }
 
-    /// Gives a client an optional client scope, or takes it away.
-    pub(super) async fn assign(&self, id: &str, scope: &str, add: bool) -> Result<(), Error> {
+    /// Gives a client a client scope, or takes it away.
+    pub(super) async fn assign(&self, id: &str, how: Assignment, scope: &str, add: bool) -> Result<(), Error> {
         let step = "assign a client scope";
         let Some(scope) = self.scope_ids(&[scope.to_owned()]).await?.pop() else {
             return Ok(());
         };
-        let path = format!("/clients/{id}/optional-client-scopes/{scope}");
+        let path = format!("/clients/{id}/{how}-client-scopes/{scope}");
         let method = if add { Method::PUT } else { Method::DELETE };
         let reply = self.send(step, method, &path, None).await?;
         self.there(step, &reply).map(drop)
@@ -180,7 +183,8 @@ impl Admin {
             return Err(self.refused(step, &reply));
         }
         let scopes: Vec<ClientScope> = reply.json()?;
-        let scopes = scopes.into_iter().map(|scope| (scope.name, scope.id)).collect();
+        let ours = scopes.into_iter().filter(|scope| scope.protocol == "openid-connect");
+        let scopes = ours.map(|scope| (scope.name, scope.id)).collect();
         *self.scopes.lock().unwrap_or_else(PoisonError::into_inner) = scopes;
         Ok(())
     }
@@ -239,6 +243,12 @@ impl Admin {
                 Category::InvalidRequest,
                 format!("{step}: there is no realm {realm} at this server, or no Admin API: see spec.keycloak"),
             ),
+            StatusCode::BAD_REQUEST if is_idle_too_long(reply) => (
+                Category::InvalidRequest,
+                format!(
+                    "{step}: spec.lifetimes.refreshToken is longer than realm {realm} lets a session idle: shorten it, or ask whoever runs the realm for a longer SSO Session Idle"
+                ),
+            ),
             StatusCode::CONFLICT => (
                 Category::NotYet,
                 format!("{step}: somebody else changed the client at the same time"),
@@ -257,6 +267,8 @@ impl Admin {
 #[serde(rename_all = "camelCase", default)]
 struct Refusal {
     error: String,
+    #[serde(rename = "error_description")]
+    description: String,
     error_message: String,
 }
 
@@ -267,6 +279,11 @@ fn refusal(reply: &Reply) -> Refusal {
 /// A 409 that means "at the same time" and not "exists": only the latter has an `errorMessage` (K5).
 fn is_concurrent(reply: &Reply) -> bool {
     refusal(reply).error_message.is_empty()
+}
+
+/// A 400 to every change of a client that has a longer idle time than its realm, whatever the change is (K15).
+fn is_idle_too_long(reply: &Reply) -> bool {
+    refusal(reply).description.contains("idle timeout cannot exceed realm")
 }
 
 /// A 404 that speaks of the realm and not of the client.

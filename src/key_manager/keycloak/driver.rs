@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use super::{
     admin::{Admin, Created},
     representation::{self, Representation},
+    scopes,
     words,
 };
 use crate::{
@@ -49,18 +50,18 @@ impl KeycloakDriver {
 
     /// Gives a client that is ours these properties.
     async fn give(&self, now: Representation, properties: &Properties) -> Result<Changed, Error> {
-        self.admin.scope_ids(&properties.scopes).await?;
-        let (gone, new) = now.scope_changes(&properties.scopes);
+        self.admin.scope_ids(&scopes::all(properties)).await?;
+        let changes = now.scope_changes(properties);
         // What is withdrawn goes first: a process that dies in between leaves less, not more.
-        for scope in &gone {
-            self.admin.assign(&now.id, scope, false).await?;
+        for (how, scope) in &changes.gone {
+            self.admin.assign(&now.id, *how, scope, false).await?;
         }
         let body = representation::change(&now, properties)?;
         if !self.admin.put(&now.id, &body).await? {
             return Ok(Changed::NotThere);
         }
-        for scope in &new {
-            self.admin.assign(&now.id, scope, true).await?;
+        for (how, scope) in &changes.new {
+            self.admin.assign(&now.id, *how, scope, true).await?;
         }
         Ok(Changed::done())
     }
@@ -145,7 +146,7 @@ impl KeyManager for KeycloakDriver {
         secret: &SecretString,
         _attempt: Option<&str>,
     ) -> Result<Registered, Error> {
-        self.admin.scope_ids(&properties.scopes).await?;
+        self.admin.scope_ids(&scopes::all(properties)).await?;
         let body = representation::creation(&client.id, properties, secret)?;
         if self.admin.create(&body).await? == Created::Exists {
             let ours = self.owned(&client.id, &[&client.mark, &properties.mark]).await?;

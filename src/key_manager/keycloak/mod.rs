@@ -4,6 +4,10 @@ mod admin;
 mod driver;
 mod open;
 mod representation;
+mod scopes;
 mod words;
 
 pub(super) use open::open;
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::{
     words,
 };
 use crate::{
-    api::{ClientAuthentication, KeycloakSpec},
+    api::{ClientAuthentication, KeycloakSpec, Vendor},
     clock::Clock,
     entropy::Entropy,
     key_manager::{
@@ -84,6 +84,7 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
         find: false,
         grant_types: metadata.grant_types(),
         access_token_lifetime: true,
+        refresh_token_lifetime: true,
         authentication: vec![
             ClientAuthentication::ClientSecretBasic,
             ClientAuthentication::ClientSecretPost,
@@ -93,12 +94,17 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
         key_algorithm: KeyAlgorithm::ES256,
         key_overlap: Overlap::WeEnd,
         pkce: PkceMethods::One,
+        vendors: vec![Vendor::Keycloak],
         reasons: vec![
             ("SecretOverlap", why.to_owned()),
             ("FindClient", "not needed: client ids are chosen".to_owned()),
             (
                 "PkcePlain",
-                "a client demands S256 or nothing: with pkce.required false apps may use plain too".to_owned(),
+                "a client demands one method: spec.keycloak.pkceMethod says whether S256 or Plain; with spec.pkce.required false apps may use both, and none".to_owned(),
+            ),
+            (
+                "RefreshTokenLifetime",
+                "up to the realm's SSO Session Idle".to_owned(),
             ),
         ],
     }

@@ -7,8 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::scopes::{self, Assignment, BASIC};
 use crate::{
-    api::{CredentialKind, GrantType},
+    api::{CredentialKind, GrantType, PkceMethod},
     key_manager::{Category, Error, Mark, Properties, private_key::PrivateKey},
 };
 
@@ -16,6 +17,10 @@ use crate::{
 const OWNER: &str = "appkeys.owner";
 /// Attribute: life of access tokens in seconds.
 const LIFESPAN: &str = "access.token.lifespan";
+/// Attributes: how many seconds a session idles before its refresh token ends, and one that outlives the login's session.
+const IDLE: [&str; 2] = ["client.session.idle.timeout", "client.offline.session.idle.timeout"];
+/// Attribute: the default client scopes that we gave it.
+const DEFAULT_SCOPES: &str = "appkeys.default-scopes";
 /// Attribute: whether there are refresh tokens.
 const REFRESH: &str = "use.refresh.tokens";
 /// Attribute: the end of the current secret, by the realm's policy.
@@ -30,8 +35,6 @@ const ROTATED_CREATED: &str = "client.secret.rotated.creation.time";
 const ROTATED_EXPIRES: &str = "client.secret.rotated.expiration.time";
 /// What the names of our audience mappers begin with.
 const AUDIENCE: &str = "appkeys-audience-";
-/// Scope with the claim `sub` and the like, which every client gets where the realm has it.
-const BASIC: &str = "basic";
 /// Attribute: what logins must prove (RFC 7636): `S256`, `plain`, or nothing.
 const PKCE: &str = "pkce.code.challenge.method";
 /// Attribute: whether the public keys are in the next one.
@@ -65,6 +68,8 @@ pub(super) struct Representation {
     authorization_services_enabled: bool,
     #[serde(default)]
     protocol_mappers: Vec<Value>,
+    #[serde(default)]
+    default_client_scopes: Vec<String>,
     #[serde(default)]
     optional_client_scopes: Vec<String>,
     #[serde(default)]
@@ -114,12 +119,14 @@ impl Representation {
         self.service_accounts_enabled
     }
 
-    /// Optional client scopes to take away and to add so that it has these.
-    pub(super) fn scope_changes(&self, wanted: &[String]) -> (Vec<String>, Vec<String>) {
-        let has = &self.optional_client_scopes;
-        let gone = has.iter().filter(|scope| !wanted.contains(scope)).cloned().collect();
-        let new = wanted.iter().filter(|scope| !has.contains(scope)).cloned().collect();
-        (gone, new)
+    /// Client scopes to take away and to add so that it has those of `properties`.
+    pub(super) fn scope_changes(&self, properties: &Properties) -> scopes::Changes {
+        let has = scopes::Scopes {
+            optional: &self.optional_client_scopes,
+            default: &self.default_client_scopes,
+            given: self.attribute(DEFAULT_SCOPES).unwrap_or_default(),
+        };
+        scopes::changes(has, properties)
     }
 
     /// The public keys that its assertions are checked with.
@@ -199,7 +206,7 @@ pub(super) fn creation(client_id: &str, properties: &Properties, secret: &Secret
     }
     body["fullScopeAllowed"] = json!(false);
     // In a change these two are ignored (K4).
-    body["defaultClientScopes"] = json!([BASIC]);
+    body["defaultClientScopes"] = json!([&[BASIC.to_owned()], scopes::default(properties)].concat());
     body["optionalClientScopes"] = json!(properties.scopes);
     Ok(body)
 }
@@ -227,20 +234,20 @@ pub(super) fn change(now: &Representation, properties: &Properties) -> Result<Va
 /// As [`creation`].
 pub(super) fn differences(now: &Representation, properties: &Properties) -> Result<Vec<String>, Error> {
     let wanted = description(&now.client_id, properties)?;
-    let (gone, new) = now.scope_changes(&properties.scopes);
+    let changes = now.scope_changes(properties);
     let mut differ = vec![];
     for (name, value) in wanted.as_object().into_iter().flatten() {
         let same = match name.as_str() {
             "clientId" => true,
+            "publicClient" => value.as_bool() == Some(now.public_client),
             "serviceAccountsEnabled" => value.as_bool() == Some(now.service_accounts_enabled),
-            "attributes" => value.as_object().into_iter().flatten().all(|(name, value)| {
-                let has = now.attribute(name).unwrap_or_default();
-                let differs = value.as_str() != Some(has);
-                if differs {
-                    differ.push(format!("attribute {name}"));
-                }
-                !differs
-            }),
+            "attributes" => {
+                let wanted = value.as_object().into_iter().flatten();
+                let other =
+                    wanted.filter(|(name, value)| value.as_str() != Some(now.attribute(name).unwrap_or_default()));
+                differ.extend(other.map(|(name, _)| format!("attribute {name}")));
+                true
+            }
             "protocolMappers" => {
                 let ours = |mapper: &&Value| mapper["name"].as_str().is_some_and(|name| name.starts_with(AUDIENCE));
                 let audience = |mapper: &Value| mapper["config"]["included.custom.audience"].clone();
@@ -251,12 +258,13 @@ pub(super) fn differences(now: &Representation, properties: &Properties) -> Resu
             "redirectUris" | "webOrigins" => sorted(value) == now.others.get(name).map(sorted).unwrap_or_default(),
             _ => now.others.get(name).unwrap_or(&Value::Bool(false)) == value,
         };
-        if !same && name != "attributes" {
+        if !same {
             differ.push(name.clone());
         }
     }
-    differ.extend(gone.iter().map(|scope| format!("client scope {scope} too many")));
-    differ.extend(new.iter().map(|scope| format!("client scope {scope} missing")));
+    let scope = |(how, scope): &(Assignment, String), what: &str| format!("{how} client scope {scope} {what}");
+    differ.extend(changes.gone.iter().map(|gone| scope(gone, "too many")));
+    differ.extend(changes.new.iter().map(|new| scope(new, "missing")));
     Ok(differ)
 }
 
@@ -275,11 +283,17 @@ fn description(client_id: &str, properties: &Properties) -> Result<Value, Error>
         return Err(Error::new(Category::InvalidRequest, text));
     }
     let kind = properties.authentication.credential();
-    let required = properties.pkce.is_some_and(|pkce| pkce.required);
+    let chosen = properties.vendor.pkce_method();
+    let pkce = match properties.pkce {
+        Some(pkce) if pkce.required && pkce.allow_plain && chosen == Some(PkceMethod::Plain) => "plain",
+        Some(pkce) if pkce.required => "S256",
+        _ => "",
+    };
     let mark = &properties.mark;
     let name = format!("{} ({})", properties.display_name, properties.environment);
     let text = format!("ApplicationKey {}/{}, kept by Appkeys", mark.namespace, mark.name);
-    let lifespan = properties.access_token_lifetime.map(|seconds| seconds.to_string());
+    let seconds = |life: Option<i64>| life.map(|seconds| seconds.to_string()).unwrap_or_default();
+    let idle = seconds(properties.refresh_token_lifetime);
     Ok(json!({
         "clientId": client_id,
         "name": cut(&name),
@@ -300,8 +314,11 @@ fn description(client_id: &str, properties: &Properties) -> Result<Value, Error>
         // Attributes merge key by key; an empty one goes. Without any the change can fail (K2).
         "attributes": {
             (OWNER): owner(mark),
-            (LIFESPAN): lifespan.unwrap_or_default(),
-            (PKCE): if required { "S256" } else { "" },
+            (LIFESPAN): seconds(properties.access_token_lifetime),
+            (IDLE[0]): idle,
+            (IDLE[1]): idle,
+            (PKCE): pkce,
+            (DEFAULT_SCOPES): scopes::default(properties).join(" "),
             (REFRESH): has(GrantType::RefreshToken).to_string(),
         },
     }))

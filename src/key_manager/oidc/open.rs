@@ -92,6 +92,10 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
             "AccessTokenLifetime",
             "dynamic client registration has no member for it: the server decides",
         ),
+        (
+            "RefreshTokenLifetime",
+            "dynamic client registration has no member for it: the server decides",
+        ),
     ];
     Capabilities {
         client_id: Choice::Theirs,
@@ -102,11 +106,13 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
         find: false,
         grant_types: metadata.grant_types(),
         access_token_lifetime: false,
+        refresh_token_lifetime: false,
         adopt: true,
         authentication: authentication(metadata),
         key_algorithm: algorithm(metadata).unwrap_or_default(),
         key_overlap: Overlap::None,
         pkce: PkceMethods::Nothing,
+        vendors: vec![],
         reasons: reasons.map(|(name, text)| (name, text.to_owned())).into(),
     }
 }

@@ -48,6 +48,7 @@ impl ResidentDriver {
             find: false,
             grant_types: vec![GrantType::ClientCredentials],
             access_token_lifetime: true,
+            refresh_token_lifetime: false,
             authentication: vec![
                 ClientAuthentication::ClientSecretBasic,
                 ClientAuthentication::ClientSecretPost,
@@ -56,6 +57,7 @@ impl ResidentDriver {
             key_algorithm: KeyAlgorithm::ES256,
             key_overlap: Overlap::ServerEnds,
             pkce: PkceMethods::Nothing,
+            vendors: vec![],
             reasons: vec![],
         };
         Self {

@@ -254,7 +254,10 @@ impl ClientRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key_manager::{KeyAlgorithm, private_key};
+    use crate::{
+        api::VendorBlocks,
+        key_manager::{KeyAlgorithm, private_key},
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -277,6 +280,8 @@ mod tests {
             scopes: vec![],
             resources: vec![],
             access_token_lifetime: None,
+            refresh_token_lifetime: None,
+            vendor: VendorBlocks::default(),
             frozen: false,
         }
     }

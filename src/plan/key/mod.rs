@@ -187,8 +187,18 @@ fn refusal(o: &Observed, target: &Target) -> Option<Step> {
         );
         return Some(not_ready("UnsupportedClientAuthentication", text));
     }
+    let vendor = spec.vendor_blocks();
+    if let Some(vendor) = vendor.vendors().find(|vendor| !capabilities.vendors.contains(vendor)) {
+        let text = format!(
+            "spec.{vendor} says what only a key manager of this kind can do, and {manager} is none: remove it, or choose another key manager"
+        );
+        return Some(not_ready("UnsupportedVendorBlock", text));
+    }
     if let Some(text) = unsupported_pkce(o, target) {
         return Some(not_ready("UnsupportedPkce", text));
+    }
+    if let Some(text) = unsupported_lifetime(o, target) {
+        return Some(not_ready("UnsupportedLifetime", text));
     }
     if spec.client_id.is_some() && !capabilities.chosen_identity() {
         return Some(not_ready(
@@ -217,10 +227,35 @@ fn unsupported_pkce(o: &Observed, target: &Target) -> Option<String> {
         (PkceMethods::S256, true) => Some(format!(
             "key manager {manager} knows only the method S256: set spec.pkce.allowPlain to false"
         )),
-        (PkceMethods::One, true) => Some(format!(
-            "key manager {manager} can demand one method of PKCE and not either of two: set spec.pkce.allowPlain to false (only S256), or spec.pkce.required to false (both, and none)"
-        )),
+        (PkceMethods::One, true) if o.spec().vendor_blocks().pkce_method().is_some() => None,
+        (PkceMethods::One, true) => {
+            let which = target.capabilities.reason("PkcePlain").unwrap_or_default();
+            Some(format!(
+                "key manager {manager} can demand one method of PKCE and not either of two: set spec.pkce.allowPlain to false (only S256), or choose ({which})"
+            ))
+        }
     }
+}
+
+/// Which life the key manager cannot set for one client.
+fn unsupported_lifetime(o: &Observed, target: &Target) -> Option<String> {
+    let lifetimes = o.spec().lifetimes.as_ref()?;
+    let capabilities = &target.capabilities;
+    let (field, name) = if lifetimes.access_token.is_some() && !capabilities.access_token_lifetime {
+        ("accessToken", "AccessTokenLifetime")
+    } else if lifetimes.refresh_token.is_some() && !capabilities.refresh_token_lifetime {
+        ("refreshToken", "RefreshTokenLifetime")
+    } else {
+        return None;
+    };
+    let why = capabilities
+        .reason(name)
+        .map(|why| format!(" ({why})"))
+        .unwrap_or_default();
+    Some(format!(
+        "key manager {} cannot set this life for one client{why}: remove spec.lifetimes.{field}, or choose another key manager",
+        target.reference
+    ))
 }
 
 /// What the access rules refuse.

@@ -16,7 +16,7 @@ mod managing; // clients that are changed, read and deleted
 
 use super::open;
 use crate::{
-    api::{ClientAuthentication, Environment, GrantType, OidcSpec},
+    api::{ClientAuthentication, Environment, GrantType, OidcSpec, VendorBlocks},
     entropy::Entropy,
     key_manager::{
         Answer, Category, Changed, Client, Error, KeyManager, Management, Mark, Outcome, Properties, Registered,
@@ -100,6 +100,8 @@ fn properties() -> Properties {
         scopes: vec!["orders:read".into(), "orders:write".into()],
         resources: vec![],
         access_token_lifetime: None,
+        refresh_token_lifetime: None,
+        vendor: VendorBlocks::default(),
         frozen: false,
     }
 }

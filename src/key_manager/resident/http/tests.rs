@@ -13,7 +13,7 @@ use url::form_urlencoded;
 
 use super::*;
 use crate::{
-    api::{ClientAuthentication, Environment, key_manager::SigningAlgorithm},
+    api::{ClientAuthentication, Environment, VendorBlocks, key_manager::SigningAlgorithm},
     clock::Clock,
     entropy::Entropy,
     key_manager::{
@@ -161,6 +161,8 @@ fn client(id: &str, authentication: ClientAuthentication) -> (SecretString, Secr
         scopes: vec![],
         resources: vec![],
         access_token_lifetime: None,
+        refresh_token_lifetime: None,
+        vendor: VendorBlocks::default(),
         frozen: false,
     };
     let first = Credential::of(authentication.credential(), &secret).unwrap();
