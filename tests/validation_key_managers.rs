@@ -334,6 +334,116 @@ async fn what_goes_together_in_a_client() {
 }
 
 #[tokio::test]
+async fn what_only_some_key_managers_can_do() {
+    let cluster = Cluster::shared().await;
+    let mut table = Table::of(&cluster).await;
+    let login = |grants: &[&str], more: Value| {
+        let mut spec = json!({"grantTypes": grants, "redirectUris": ["https://shop.example.com/callback"]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let refresh = |life: &str| {
+        let lifetimes = json!({"lifetimes": {"refreshToken": life}});
+        login(&["AuthorizationCode", "RefreshToken"], lifetimes)
+    };
+    let code = |more: Value| login(&["AuthorizationCode"], more);
+    let defaults = |scopes: &[&str]| json!({"keycloak": {"defaultClientScopes": scopes}});
+    let many: Vec<_> = (0..33).map(|n| format!("s{n}")).collect();
+    let longest: Vec<_> = (0..32).map(|n| format!("{n:x<256}")).collect();
+    let both = json!({"required": true, "allowPlain": true});
+    let span = Err("must be between 1m and 8760h (a year)");
+    let needs_refresh = Err("lifetimes.refreshToken is for clients that get refresh tokens");
+    let one = Err("keycloak.pkceMethod is the one method that is demanded");
+    for (case, spec, wanted) in [
+        ("a life of refresh tokens", refresh("1m"), Ok(())),
+        ("a year of refresh tokens", refresh("8760h"), Ok(())),
+        ("a short life of refresh tokens", refresh("59s"), span),
+        ("a long life of refresh tokens", refresh("8761h"), span),
+        (
+            "a life of no refresh tokens",
+            code(json!({"lifetimes": {"refreshToken": "1h"}})),
+            needs_refresh,
+        ),
+        (
+            "a life of a machine's refresh tokens",
+            json!({"lifetimes": {"refreshToken": "1h"}}),
+            needs_refresh,
+        ),
+        ("an empty block", json!({"keycloak": {}}), Ok(())),
+        ("default client scopes", defaults(&["profile", "https://x/y"]), Ok(())),
+        (
+            "the longest default client scopes",
+            defaults(&longest.iter().map(String::as_str).collect::<Vec<_>>()),
+            Ok(()),
+        ),
+        (
+            "too many default client scopes",
+            defaults(&many.iter().map(String::as_str).collect::<Vec<_>>()),
+            Err("must have at most 32 items"),
+        ),
+        (
+            "one default client scope twice",
+            defaults(&["a", "a"]),
+            Err("Duplicate value"),
+        ),
+        (
+            "a default client scope with a space",
+            defaults(&["a b"]),
+            Err("should match"),
+        ),
+        (
+            "other scopes beside",
+            json!({"scopes": ["read"], "keycloak": {"defaultClientScopes": ["profile"]}}),
+            Ok(()),
+        ),
+        (
+            "a scope in both ways",
+            json!({"scopes": ["read", "write"], "keycloak": {"defaultClientScopes": ["profile", "write"]}}),
+            Err("a scope is in scopes or in keycloak.defaultClientScopes, not in both"),
+        ),
+        (
+            "plain",
+            code(json!({"pkce": both, "keycloak": {"pkceMethod": "Plain"}})),
+            Ok(()),
+        ),
+        (
+            "S256 of both",
+            code(json!({"pkce": both, "keycloak": {"pkceMethod": "S256"}})),
+            Ok(()),
+        ),
+        (
+            "S256",
+            code(json!({"pkce": {"required": true}, "keycloak": {"pkceMethod": "S256"}})),
+            Ok(()),
+        ),
+        (
+            "plain without leave",
+            code(json!({"pkce": {"required": true}, "keycloak": {"pkceMethod": "Plain"}})),
+            one,
+        ),
+        (
+            "plain without leave, said",
+            code(json!({"pkce": {"required": true, "allowPlain": false}, "keycloak": {"pkceMethod": "Plain"}})),
+            one,
+        ),
+        (
+            "a method of what is not demanded",
+            code(json!({"pkce": {"required": false, "allowPlain": true}, "keycloak": {"pkceMethod": "Plain"}})),
+            one,
+        ),
+        ("a method of nothing", json!({"keycloak": {"pkceMethod": "S256"}}), one),
+        (
+            "another method",
+            code(json!({"pkce": both, "keycloak": {"pkceMethod": "S512"}})),
+            Err("supported values: \"S256\", \"Plain\""),
+        ),
+    ] {
+        table.create(case, key("default", "k", &spec), wanted).await;
+    }
+    table.finish();
+}
+
+#[tokio::test]
 async fn an_adoption_cannot_be_changed() {
     let cluster = Cluster::shared().await;
     team(&cluster, "adoptions").await;

@@ -157,12 +157,20 @@ async fn a_public_client_demands_s256_and_has_no_secret() {
     };
     let refused = cluster.key_until("public", "plain", unsupported).await;
     assert_eq!(says(&refused, "Ready"), "False");
+    let text = format!("{:?}", refused.status);
+    assert!(text.contains("spec.keycloak.pkceMethod"), "{text}");
     let secrets = cluster.kubectl(&["-n", "public", "get", "secrets", "-o", "name"]);
     assert_eq!(secrets.trim(), "secret/app");
-    // As the refusal suggests.
-    plain["pkce"] = json!({"required": true, "allowPlain": false});
-    cluster.apply(&key("public", "plain", &spec(&plain)));
-    cluster.ready("public", "plain").await;
+    // As the refusal suggests, and then another method in place.
+    plain["keycloak"] = json!({"pkceMethod": "Plain"});
+    for (method, attribute) in [("Plain", "plain"), ("S256", "S256")] {
+        plain["keycloak"]["pkceMethod"] = json!(method);
+        cluster.apply(&key("public", "plain", &spec(&plain)));
+        cluster.ready("public", "plain").await;
+        let id = cluster.secret("public", "plain").await["client-id"].clone();
+        let there = keycloak.admin().client(BED, &id).await.unwrap().unwrap();
+        assert_eq!(there["attributes"]["pkce.code.challenge.method"], attribute);
+    }
     cluster.kubectl(&["-n", "public", "delete", "akey", "--all", "--timeout=60s"]);
     let gone = keycloak.admin().client(BED, &entries["client-id"]).await.unwrap();
     assert_eq!(gone, None);

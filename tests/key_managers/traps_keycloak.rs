@@ -28,20 +28,20 @@ const ROTATED: &str = "client.secret.rotated";
 const ROTATED_EXPIRES: &str = "client.secret.rotated.expiration.time";
 
 /// A client that a driver is to make, and the administrator of its realm.
-struct Trap {
-    keycloak: Arc<Keycloak>,
-    realm: &'static str,
-    driver: Arc<dyn KeyManager>,
-    client: Client,
-    properties: Properties,
+pub(super) struct Trap {
+    pub(super) keycloak: Arc<Keycloak>,
+    pub(super) realm: &'static str,
+    pub(super) driver: Arc<dyn KeyManager>,
+    pub(super) client: Client,
+    pub(super) properties: Properties,
 }
 
 impl Trap {
-    async fn at(realm: &'static str) -> Self {
+    pub(super) async fn at(realm: &'static str) -> Self {
         Self::of(beds::keycloak().await, realm).await
     }
 
-    async fn of(keycloak: Arc<Keycloak>, realm: &'static str) -> Self {
+    pub(super) async fn of(keycloak: Arc<Keycloak>, realm: &'static str) -> Self {
         let driver = Bed::keycloak(&keycloak, realm).open().await.unwrap().driver;
         let (client, properties) = beds::machine("traps-cluster", "trap");
         Self {
@@ -53,57 +53,57 @@ impl Trap {
         }
     }
 
-    fn admin(&self) -> &Admin {
+    pub(super) fn admin(&self) -> &Admin {
         self.keycloak.admin()
     }
 
-    fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.client.id
     }
 
     /// As `self.client`, with another id.
-    fn called(&self, id: impl Into<String>) -> Client {
+    pub(super) fn called(&self, id: impl Into<String>) -> Client {
         Client {
             id: id.into(),
             ..self.client.clone()
         }
     }
 
-    async fn register(&self, client: &Client) -> Result<Registered, Error> {
+    pub(super) async fn register(&self, client: &Client) -> Result<Registered, Error> {
         let secret = Entropy::system().client_secret().unwrap();
         self.driver.register(client, &self.properties, &secret, None).await
     }
 
     /// Makes the client; its secret.
-    async fn made(&self) -> SecretString {
+    pub(super) async fn made(&self) -> SecretString {
         match self.register(&self.client).await.unwrap() {
             Registered::Made(answer) => answer.secret,
             Registered::Exists => panic!("it exists already"),
         }
     }
 
-    async fn changed(&self, properties: &Properties) {
+    pub(super) async fn changed(&self, properties: &Properties) {
         let changed = self.driver.update(&self.client, properties).await.unwrap();
         assert!(matches!(changed, Changed::Done(_)), "{changed:?}");
     }
 
     /// The client, as the server has it.
-    async fn seen(&self) -> Value {
+    pub(super) async fn seen(&self) -> Value {
         self.look(self.id()).await.unwrap()
     }
 
-    async fn look(&self, id: &str) -> Option<Value> {
+    pub(super) async fn look(&self, id: &str) -> Option<Value> {
         self.admin().client(self.realm, id).await.unwrap().map(sorted)
     }
 
     /// The path of the client in the Admin API.
-    async fn path(&self) -> String {
+    pub(super) async fn path(&self) -> String {
         let client = self.seen().await;
         format!("/{}/clients/{}", self.realm, client["id"].as_str().unwrap())
     }
 
     /// A client that somebody else makes.
-    async fn by_hand(&self, id: &str, more: Value) {
+    pub(super) async fn by_hand(&self, id: &str, more: Value) {
         let mut client = json!({
             "clientId": id, "protocol": "openid-connect", "publicClient": false, "secret": "made-by-hand",
             "serviceAccountsEnabled": true, "standardFlowEnabled": false, "directAccessGrantsEnabled": false,
@@ -113,7 +113,7 @@ impl Trap {
         self.admin().create(self.realm, &client).await.unwrap();
     }
 
-    async fn token(&self, secret: &SecretString) -> TokenAnswer {
+    pub(super) async fn token(&self, secret: &SecretString) -> TokenAnswer {
         let request = TokenRequest {
             client_id: self.id(),
             code_for: None,
@@ -125,7 +125,7 @@ impl Trap {
         self.driver.token(request).await.unwrap()
     }
 
-    async fn works(&self, secret: &SecretString) -> bool {
+    pub(super) async fn works(&self, secret: &SecretString) -> bool {
         let secret = secret.expose_secret();
         let (status, _) = self.admin().grant(self.realm, self.id(), secret, None).await.unwrap();
         status.is_success()
@@ -140,7 +140,7 @@ fn sorted(mut client: Value) -> Value {
     client
 }
 
-fn attribute<'a>(client: &'a Value, name: &str) -> Option<&'a str> {
+pub(super) fn attribute<'a>(client: &'a Value, name: &str) -> Option<&'a str> {
     client["attributes"][name].as_str()
 }
 
@@ -149,7 +149,7 @@ fn seconds(client: &Value, name: &str) -> i64 {
 }
 
 /// A list of words, whatever their order.
-fn words(list: &Value) -> Vec<&str> {
+pub(super) fn words(list: &Value) -> Vec<&str> {
     let mut words: Vec<_> = list.as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
     words.sort_unstable();
     words
