@@ -8,6 +8,7 @@ pub mod operator;
 pub mod counts;
 pub mod foreign_client;
 pub mod memory_api;
+pub mod openapi;
 pub mod key_managers;
 
 pub mod protected_api;

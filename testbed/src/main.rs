@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use testbed::{
     binaries,
     control_plane::ControlPlane,
@@ -10,6 +11,7 @@ use testbed::{
         keycloak::{self, Keycloak},
         oidc_provider,
     },
+    openapi,
 };
 
 const HELP: &str = "testbed: servers to try Appkeys with
@@ -18,7 +20,8 @@ const HELP: &str = "testbed: servers to try Appkeys with
   testbed key-managers   install Keycloak, oidc-provider and Canaille, and print their folders
   testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak
   testbed up             run a control plane until Ctrl-C, and print how to use it
-  testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it";
+  testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it
+  testbed cut            cut a vendor's OpenAPI file down to some paths: see testbed/contracts/README.md";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -29,6 +32,7 @@ async fn main() -> ExitCode {
         "up" => up().await,
         "key-managers" => key_managers().await,
         "keycloak" => keycloak().await,
+        "cut" => cut(),
         _ => {
             println!("{HELP}");
             return if matches!(command.as_str(), "" | "--help" | "-h" | "help") {
@@ -45,6 +49,16 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn cut() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(2);
+    let file = arguments
+        .next()
+        .context("name an OpenAPI file, and the paths to keep")?;
+    let document = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+    print!("{}", openapi::cut(&document, &arguments.collect::<Vec<_>>())?);
+    Ok(())
 }
 
 async fn demo() -> anyhow::Result<()> {
