@@ -185,11 +185,25 @@ impl OpenApi {
             Message::Request => &self.request_schemas,
             Message::Response => &self.response_schemas,
         };
-        let schema = schema::schema(schema, &self.document["components"]["schemas"], message);
+        let schema = schema::schema(&self.derived(schema), &self.document["components"]["schemas"], message);
         let whole = json!({"allOf": [schema], "components": {"schemas": schemas}});
         let validator = jsonschema::draft7::new(&whole)
             .map_err(|error| anyhow!("{}", error.masked()))
             .with_context(|| format!("compile the schema of {name}"))?;
         Ok(Arc::clone(compiled.entry(key).or_insert(Arc::new(validator))))
+    }
+
+    /// A base type that names its derived types stands for one of them where a message is of it. Not everywhere: they
+    /// refer to it in turn.
+    fn derived(&self, schema: &Value) -> Value {
+        let base = self.resolve(schema);
+        let discriminator = &base["discriminator"];
+        match &discriminator["mapping"] {
+            Value::Object(mapping) if base["oneOf"].is_null() && base["anyOf"].is_null() => {
+                let types: Vec<_> = mapping.values().map(|target| json!({"$ref": target})).collect();
+                json!({"oneOf": types, "discriminator": discriminator})
+            }
+            _ => schema.clone(),
+        }
     }
 }

@@ -33,6 +33,10 @@ paths:
               type: object
               properties: {grant: {type: string, enum: [a, b, a]}, life: {type: integer}}
       responses: {"200": {description: "", content: {application/json: {schema: {type: object}}}}}
+  /animals:
+    post:
+      requestBody: {content: {application/json: {schema: {$ref: "#/components/schemas/Animal"}}}}
+      responses: {"204": {description: ""}}
 components:
   responses:
     Refused:
@@ -56,6 +60,12 @@ components:
         x-made: {type: string, format: date-time}
     Shoe: {type: object, required: [size], properties: {kind: {type: string}, size: {type: integer}}}
     Parts: {type: array, items: {type: string}}
+    Animal:
+      type: object
+      properties: {kind: {type: string}, name: {type: string}}
+      discriminator: {propertyName: kind, mapping: {cat: "#/components/schemas/Cat", dog: "#/components/schemas/Dog"}}
+    Cat: {allOf: [{$ref: "#/components/schemas/Animal"}, {type: object, required: [mood]}]}
+    Dog: {allOf: [{$ref: "#/components/schemas/Animal"}]}
 "##;
 
 fn api() -> OpenApi {
@@ -185,6 +195,24 @@ fn what_the_document_does_not_have_is_told() {
     );
     let moved = api().with_base("/v2/");
     assert_eq!(moved.check_request("GET", "/v2/orders/latest", None, b""), []);
+}
+
+#[test]
+fn a_base_type_stands_for_the_derived_one_that_is_named() {
+    let check = |body: Value| {
+        let body = serde_json::to_vec(&body).unwrap();
+        let found = api().check_request("POST", "/api/v1/animals", Some("application/json"), &body);
+        let found = found.iter().map(|found| format!("{}:{}", found.place, found.rule));
+        found.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(check(json!({"kind": "dog"})), "");
+    assert_eq!(check(json!({"kind": "cat"})), "/mood:required");
+    assert_eq!(
+        check(json!({"kind": "dog", "name": 5})),
+        "/name:type",
+        "what the base says holds too"
+    );
+    assert_eq!(check(json!({"kind": "cow"})), "/kind:enum");
 }
 
 #[test]
