@@ -10,8 +10,23 @@ pub(super) const CERTIFICATE: &str = "tls.crt";
 /// The file with the server's key.
 pub(super) const KEY: &str = "tls.key";
 
+/// A CA's certificate, and a certificate for loopback that it signed, with its key. All in PEM.
+pub(super) struct Issued {
+    pub(super) ca: String,
+    pub(super) certificate: String,
+    pub(super) key: String,
+}
+
 /// Makes a CA and a certificate for loopback that it signed, puts the latter into `folder`, and gives the CA in PEM.
 pub(super) fn make(folder: &Path) -> anyhow::Result<String> {
+    let issued = issue()?;
+    fs::write(folder.join(CERTIFICATE), issued.certificate).context("write the certificate")?;
+    fs::write(folder.join(KEY), issued.key).context("write the certificate's key")?;
+    Ok(issued.ca)
+}
+
+/// Makes a CA and a certificate for loopback that it signed.
+pub(super) fn issue() -> anyhow::Result<Issued> {
     let subject = |name: &str| {
         let mut names = DistinguishedName::new();
         names.push(DnType::CommonName, name);
@@ -31,7 +46,9 @@ pub(super) fn make(folder: &Path) -> anyhow::Result<String> {
     server.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate().context("make a certificate")?;
     let certificate = server.signed_by(&key, &issuer).context("make a certificate")?;
-    fs::write(folder.join(CERTIFICATE), certificate.pem()).context("write the certificate")?;
-    fs::write(folder.join(KEY), key.serialize_pem()).context("write the certificate's key")?;
-    Ok(ca_pem)
+    Ok(Issued {
+        ca: ca_pem,
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
 }

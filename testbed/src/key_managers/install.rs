@@ -32,6 +32,30 @@ pub(super) fn announced<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>)
     Ok(made)
 }
 
+/// What to install where Node.js or npm is missing.
+pub(super) const NODE_MEND: &str = "install Node.js 20 or newer with npm";
+
+/// The folder with the packages of a `package.json` and its lock file; installs what is missing or has changed. Blocks.
+pub(super) fn npm(name: &str, version: &str, files: [(&str, &str); 2]) -> anyhow::Result<PathBuf> {
+    let (folder, _lock) = folder(name, version)?;
+    let [_, (file, lock)] = files;
+    // Copied when all was installed.
+    let mark = folder.join(format!("{file}.installed"));
+    if fs::read_to_string(&mark).is_ok_and(|text| text == lock) {
+        return Ok(folder);
+    }
+    for (file, text) in files {
+        fs::write(folder.join(file), text).with_context(|| format!("write {file}"))?;
+    }
+    announced(&format!("npm ci for {name} {version}"), || {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);
+        run(&mut npm, NODE_MEND)
+    })?;
+    fs::write(mark, lock).with_context(|| format!("note that {name} is installed"))?;
+    Ok(folder)
+}
+
 /// Runs a command; when it fails, its output is the error. `mend` says what to install where the command is missing.
 pub(super) fn run(command: &mut Command, mend: &str) -> anyhow::Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();

@@ -1,6 +1,6 @@
-//! Real key managers, each on free loopback ports: Keycloak, oidc-provider and Canaille.
+//! Key managers, each on free loopback ports: Keycloak, oidc-provider and Canaille are real, Okta is a double.
 //!
-//! What they need is downloaded from the public package registries once, into the cache folder.
+//! What the real ones need is downloaded from the public package registries once, into the cache folder.
 
 pub mod canaille;
 mod certificate;
@@ -8,4 +8,6 @@ mod http;
 mod install;
 pub mod keycloak;
 pub mod oidc_provider;
+pub mod okta;
+mod tls_server;
 pub mod versions;

@@ -12,15 +12,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{
-    certificate, http,
-    install::{announced, folder, run},
-    versions,
-};
+use super::{certificate, http, install::npm, versions};
 use crate::process::{End, Server, steady_ports};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
-const NODE_MEND: &str = "install Node.js 20 or newer with npm";
 const PROGRAM: &str = include_str!("../../oidc_provider/server.mjs");
 const STATE: &str = "state.json";
 
@@ -260,22 +255,5 @@ fn launch(folder: &Path, settings: &Value) -> anyhow::Result<Server> {
 /// # Errors
 /// Node.js or npm is missing, or npm fails.
 pub fn installed() -> anyhow::Result<PathBuf> {
-    let version = versions::oidc_provider()?;
-    let (folder, _lock) = folder("oidc_provider", &version)?;
-    let [_, (name, lock)] = versions::NPM;
-    // Copied when all was installed.
-    let mark = folder.join(format!("{name}.installed"));
-    if fs::read_to_string(&mark).is_ok_and(|text| text == lock) {
-        return Ok(folder);
-    }
-    for (name, text) in versions::NPM {
-        fs::write(folder.join(name), text).with_context(|| format!("write {name}"))?;
-    }
-    announced(&format!("npm ci for oidc-provider {version}"), || {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);
-        run(&mut npm, NODE_MEND)
-    })?;
-    fs::write(mark, lock).context("note that oidc-provider is installed")?;
-    Ok(folder)
+    npm("oidc_provider", &versions::oidc_provider()?, versions::NPM)
 }

@@ -13,6 +13,12 @@ pub(super) const NPM: [(&str, &str); 2] = [
     ),
 ];
 
+/// What npm installs for Okta's own client: the package and all that it needs.
+pub(super) const OKTA_SDK: [(&str, &str); 2] = [
+    ("package.json", include_str!("../../okta_sdk/package.json")),
+    ("package-lock.json", include_str!("../../okta_sdk/package-lock.json")),
+];
+
 /// Keycloak.
 pub const KEYCLOAK: &str = "26.7.3";
 /// The SHA-256 of its distribution (tar.gz).
@@ -26,10 +32,23 @@ pub(super) const PIP: &str = include_str!("../../canaille/requirements.txt");
 /// # Errors
 /// `testbed/oidc_provider/package.json` does not name it.
 pub fn oidc_provider() -> anyhow::Result<String> {
-    let [(_, package), _] = NPM;
-    let package: Value = serde_json::from_str(package).context("read oidc-provider's package.json")?;
-    let version = package["dependencies"]["oidc-provider"].as_str();
-    Ok(version.context("package.json names no oidc-provider")?.to_owned())
+    dependency(NPM, "oidc-provider")
+}
+
+/// The version of Okta's own client.
+///
+/// # Errors
+/// `testbed/okta_sdk/package.json` does not name it.
+pub fn okta_sdk() -> anyhow::Result<String> {
+    dependency(OKTA_SDK, "@okta/okta-sdk-nodejs")
+}
+
+fn dependency([(_, package), _]: [(&str, &str); 2], name: &str) -> anyhow::Result<String> {
+    let package: Value = serde_json::from_str(package).with_context(|| format!("read the package.json with {name}"))?;
+    let version = package["dependencies"][name].as_str();
+    Ok(version
+        .with_context(|| format!("package.json names no {name}"))?
+        .to_owned())
 }
 
 /// The version of Canaille.

@@ -106,7 +106,10 @@ impl Audit {
 
     /// Checks an exchange and keeps it.
     pub fn hear(&self, exchange: Exchange) {
-        let document = self.documents.iter().find(|document| document.knows(&exchange.path));
+        let document = self
+            .documents
+            .iter()
+            .find(|document| document.template(&exchange.path).is_some());
         let mut found = vec![];
         if let Some(document) = document.or(self.documents.first()) {
             let Exchange {
@@ -155,6 +158,24 @@ impl Audit {
         all.filter(|(number, _)| !heard.used.contains(number))
             .map(|(_, deviation)| *deviation)
             .collect()
+    }
+
+    /// How often an operation was asked for, by method and path template.
+    pub fn count(&self, operation: &str) -> usize {
+        let heard = self.heard();
+        let names = heard
+            .exchanges
+            .iter()
+            .filter_map(|one| self.operation(&one.method, &one.path));
+        names.filter(|name| name == operation).count()
+    }
+
+    /// Method and path template of a request, where a document has one.
+    pub fn operation(&self, method: &str, path: &str) -> Option<String> {
+        let mut documents = self.documents.iter();
+        documents
+            .find_map(|document| document.template(path))
+            .map(|template| format!("{method} {template}"))
     }
 
     /// For the end of a test: something passed, and all of it was as the documents say.

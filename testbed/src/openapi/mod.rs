@@ -116,9 +116,9 @@ impl OpenApi {
         self
     }
 
-    /// Whether some path of the document fits.
-    pub fn knows(&self, path: &str) -> bool {
-        self.item(path).is_some()
+    /// The path template that fits a path.
+    pub fn template(&self, path: &str) -> Option<&str> {
+        Some(self.item(path)?.0)
     }
 
     /// The path template that fits, and what the document says of it. Of two the one with fewer parameters.

@@ -274,7 +274,7 @@ fn deviations_are_declared_and_seen() {
 fn a_cut_document_has_what_its_paths_need() {
     let cut = cut(DOCUMENT, &["/orders".to_owned()]).unwrap();
     let small = OpenApi::read(&cut).unwrap();
-    assert!(!small.knows("/api/v1/token") && !cut.contains("x-thing") && cut.contains("x-made"));
+    assert!(small.template("/api/v1/token").is_none() && !cut.contains("x-thing") && cut.contains("x-made"));
     let found = small.check_request(
         "POST",
         "/api/v1/orders?dry=true",
