@@ -7,8 +7,7 @@ use secrecy::SecretString;
 use super::{
     admin::{Admin, Created},
     representation::{self, Representation},
-    scopes,
-    words,
+    scopes, words,
 };
 use crate::{
     api::CredentialKind,

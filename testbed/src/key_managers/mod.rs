@@ -1,4 +1,5 @@
-//! Key managers, each on free loopback ports: Keycloak, oidc-provider and Canaille are real, Okta is a double.
+//! Key managers, each on free loopback ports: Keycloak, oidc-provider and Canaille are real, Okta and WSO2 API
+//! Manager are doubles.
 //!
 //! What the real ones need is downloaded from the public package registries once, into the cache folder.
 
@@ -11,3 +12,4 @@ pub mod oidc_provider;
 pub mod okta;
 mod tls_server;
 pub mod versions;
+pub mod wso2;
