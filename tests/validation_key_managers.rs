@@ -333,6 +333,7 @@ async fn what_goes_together_in_a_client() {
     table.finish();
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[tokio::test]
 async fn what_only_some_key_managers_can_do() {
     let cluster = Cluster::shared().await;

@@ -126,11 +126,11 @@ fn a_scope_of_a_vendor_s_block_is_granted_or_refused_like_any_other() {
     assert!(message.contains("grants scope roles: "), "{message}");
     // One that was granted once is taken off.
     let properties = o.properties(o.target.as_ref().unwrap());
-    assert_eq!(Vec::from_iter(properties.vendor.scopes()), ["profile"]);
+    assert_eq!(properties.vendor.scopes().collect::<Vec<_>>(), ["profile"]);
     o.target.as_mut().unwrap().grants = grant(&["orders:read", "profile", "roles"]);
     assert_eq!(refusal(&key::next(&o, at(0))).0, "");
     let properties = o.properties(o.target.as_ref().unwrap());
-    assert_eq!(Vec::from_iter(properties.vendor.scopes()), ["profile", "roles"]);
+    assert_eq!(properties.vendor.scopes().collect::<Vec<_>>(), ["profile", "roles"]);
 }
 
 /// What a later version adds must not update every client of an earlier one.
