@@ -3,17 +3,8 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
-
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
-use http_body_util::BodyExt as _;
 
 use super::{Message, OpenApi, Violation};
 
@@ -160,16 +151,6 @@ impl Audit {
             .collect()
     }
 
-    /// How often an operation was asked for, by method and path template.
-    pub fn count(&self, operation: &str) -> usize {
-        let heard = self.heard();
-        let names = heard
-            .exchanges
-            .iter()
-            .filter_map(|one| self.operation(&one.method, &one.path));
-        names.filter(|name| name == operation).count()
-    }
-
     /// Method and path template of a request, where a document has one.
     pub fn operation(&self, method: &str, path: &str) -> Option<String> {
         let mut documents = self.documents.iter();
@@ -196,35 +177,4 @@ impl Audit {
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// A layer for an axum router: `axum::middleware::from_fn_with_state(audit, Audit::layer)`.
-    pub async fn layer(State(audit): State<Arc<Self>>, request: Request, next: Next) -> Response {
-        let (parts, body) = request.into_parts();
-        let Ok(asked) = body.collect().await else {
-            return StatusCode::BAD_REQUEST.into_response();
-        };
-        let asked = asked.to_bytes();
-        let (method, path) = (parts.method.to_string(), parts.uri.to_string());
-        let request_type = content_type(&parts.headers);
-        let answer = next.run(Request::from_parts(parts, Body::from(asked.clone()))).await;
-        let (parts, body) = answer.into_parts();
-        let Ok(answered) = body.collect().await else {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        };
-        let answered = answered.to_bytes();
-        audit.hear(Exchange {
-            method,
-            path,
-            request_type,
-            request: asked.to_vec(),
-            status: parts.status.as_u16(),
-            response_type: content_type(&parts.headers),
-            response: answered.to_vec(),
-        });
-        Response::from_parts(parts, Body::from(answered))
-    }
-}
-
-fn content_type(headers: &HeaderMap) -> Option<String> {
-    Some(headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned())
 }

@@ -7,6 +7,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 
+use crate::openapi::Exchange;
+
 /// A request.
 #[derive(Debug)]
 pub(super) struct Ask {
@@ -111,6 +113,20 @@ impl Answer {
     /// An error of the OAuth endpoints.
     pub(super) fn oauth(status: u16, error: &str, description: &str) -> Self {
         Self::json(status, json!({"error": error, "error_description": description}))
+    }
+
+    /// For the record. `uri` is what was asked for, with the query.
+    pub(super) fn exchange(&self, ask: &Ask, uri: &str) -> Exchange {
+        let body = self.body.as_ref().map(Value::to_string);
+        Exchange {
+            method: ask.method.clone(),
+            path: uri.to_owned(),
+            request_type: ask.header("content-type").map(str::to_owned),
+            request: ask.body.clone(),
+            status: self.status,
+            response_type: body.as_ref().map(|_| "application/json".to_owned()),
+            response: body.unwrap_or_default().into_bytes(),
+        }
     }
 
     /// The same with a header.

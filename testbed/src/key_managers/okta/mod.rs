@@ -73,6 +73,7 @@ mod apps;
 mod credentials;
 mod deviations;
 mod draft;
+mod http;
 mod limits;
 mod modes;
 mod org;
@@ -99,8 +100,8 @@ pub use self::{
     servers::{AuthorizationServer, Policy, Rule, Scope},
 };
 use self::{
+    http::Shared,
     org::{Org, Signer},
-    router::Shared,
 };
 use super::tls_server::TlsServer;
 use crate::openapi::{Audit, OpenApi, contracts};
@@ -111,6 +112,15 @@ pub struct Okta {
     server: TlsServer,
     shared: Arc<Shared>,
     operator: Operator,
+}
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Method and path template, or the path itself where Okta's files have none that fits.
+    pub operation: String,
+    /// The status of the answer, if the client got one.
+    pub status: Option<u16>,
 }
 
 /// How the operator logs in.
@@ -195,7 +205,7 @@ impl Okta {
     /// # Errors
     /// Somebody else has taken the port.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
-        let router = router::router(Arc::clone(&self.shared));
+        let router = http::router(Arc::clone(&self.shared));
         self.server.start(router).await
     }
 
@@ -272,6 +282,14 @@ impl Okta {
         org.apps.len() < before
     }
 
+    /// Adds a secret to an app by hand. Whether there is one with this id or client id.
+    pub fn add_secret(&self, id: &str, value: &str, active: bool) -> bool {
+        let now = self.org().now();
+        self.app(id, |app| {
+            app.secrets.push(Secret::new(value.to_owned(), active, now, 0));
+        })
+    }
+
     /// Somebody else's app, for machines, with the client id as its app id. It has one secret.
     pub fn add_app(&self, label: &str, client_id: &str) {
         let mut org = self.org();
@@ -279,9 +297,18 @@ impl Okta {
         org.apps.push(app);
     }
 
-    /// How often an operation was asked for: method and path template, as `POST /api/v1/apps`.
+    /// How often an operation was asked for, whatever became of it: method and path template, as `POST /api/v1/apps`.
     pub fn count(&self, operation: &str) -> usize {
-        self.shared.audit.count(operation)
+        self.shared
+            .calls()
+            .iter()
+            .filter(|call| call.operation == operation)
+            .count()
+    }
+
+    /// All requests so far, in the order in which they were carried out.
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.calls().clone()
     }
 
     /// The most requests that were under way at the same time.
@@ -295,7 +322,7 @@ impl Okta {
     }
 
     fn org(&self) -> MutexGuard<'_, Org> {
-        self.shared.org.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.org()
     }
 }
 

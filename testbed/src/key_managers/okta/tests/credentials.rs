@@ -48,6 +48,10 @@ async fn o9_an_app_has_two_secrets_and_inactive_ones_count() {
         (404, "E0000007")
     );
     third().await.ok(201);
+    assert!(bed.okta.app("client-shop", |app| app.secrets.truncate(1)));
+    assert!(bed.okta.add_secret("client-shop", "made-by-hand-0123456789", false));
+    assert_eq!(third().await.error(), (400, "E0000001"), "somebody else's counts too");
+    bed.okta.app("client-shop", |app| app.secrets.truncate(1));
     let short = bed.call("POST", &path, Some(json!({"client_secret": "short"}))).await;
     assert_eq!(
         short.cause(),

@@ -97,6 +97,17 @@ async fn requests_and_answers_get_lost() {
         bed.token("client-shop", "secret-of-shop-0123456789", &[]).await.status,
         200
     );
+    let made: Vec<_> = bed
+        .okta
+        .calls()
+        .into_iter()
+        .filter(|call| call.operation == "POST /api/v1/apps")
+        .collect();
+    assert_eq!(
+        made.iter().map(|call| call.status).collect::<Vec<_>>(),
+        [None, None, Some(409)]
+    );
+    bed.clean();
 }
 
 #[tokio::test]
