@@ -2,9 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{self, Request as Asked},
+    response::{IntoResponse as _, Response},
+};
 use bytes::Bytes;
 use data_encoding::BASE64;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use super::{
@@ -14,7 +21,7 @@ use super::{
     request::Ask,
 };
 use crate::{
-    key_managers::wso2::tls_server::Handler,
+    key_managers::tls_server::NoAnswer,
     openapi::{Audit, Exchange},
 };
 
@@ -25,14 +32,24 @@ fn lock(state: &Shared) -> MutexGuard<'_, State> {
 }
 
 /// Answers requests.
-pub(super) fn handler(state: Shared, audit: Arc<Audit>) -> Handler {
-    Arc::new(move |request| {
-        let (state, audit) = (Arc::clone(&state), Arc::clone(&audit));
-        Box::pin(async move { serve(&state, &audit, &request).await })
-    })
+pub(super) fn router(state: Shared, audit: Arc<Audit>) -> Router {
+    Router::new().fallback(answered).with_state((state, audit))
 }
 
-async fn serve(state: &Shared, audit: &Audit, request: &Request<Bytes>) -> Option<Response<Bytes>> {
+async fn answered(extract::State((state, audit)): extract::State<(Shared, Arc<Audit>)>, request: Asked) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = body.collect().await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let request = Request::from_parts(head, body.to_bytes());
+    match serve(&state, &audit, &request).await {
+        Some(response) => response.map(Body::from),
+        None => Extension(NoAnswer).into_response(),
+    }
+}
+
+/// The answer; none is a broken connection.
+async fn serve(state: &Shared, audit: &Audit, request: &Request<Bytes>) -> Option<http::Response<Bytes>> {
     let ask = Ask::new(request);
     let (reach, latency, routed, fault) = lock(state).arrived(&ask);
     if !latency.is_zero() {
@@ -81,7 +98,7 @@ fn is_described(path: &str) -> bool {
     !path.starts_with("/oauth2/") && !path.starts_with("/external/")
 }
 
-fn heard(request: &Request<Bytes>, response: &Response<Bytes>) -> Exchange {
+fn heard(request: &Request<Bytes>, response: &http::Response<Bytes>) -> Exchange {
     let content_type = |headers: &HeaderMap| Some(headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned());
     Exchange {
         method: request.method().to_string(),
@@ -95,9 +112,9 @@ fn heard(request: &Request<Bytes>, response: &Response<Bytes>) -> Exchange {
 }
 
 /// What a load balancer says for a server that is not there.
-fn unavailable() -> Option<Response<Bytes>> {
+fn unavailable() -> Option<http::Response<Bytes>> {
     let page = Bytes::from_static(b"<html><body><h1>503 Service Unavailable</h1></body></html>");
-    Response::builder()
+    http::Response::builder()
         .status(503)
         .header(header::CONTENT_TYPE, "text/html")
         .body(page)

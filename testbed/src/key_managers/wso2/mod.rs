@@ -101,7 +101,6 @@ mod state;
 mod switches;
 #[cfg(test)]
 mod tests;
-mod tls_server;
 mod tokens;
 mod users;
 mod version;
@@ -111,8 +110,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use super::tls_server::TlsServer;
 use crate::openapi::{Audit, OpenApi, contracts};
-use tls_server::{Bound, TlsServer};
 
 pub use self::{
     application::{Application, Described, Waiting},
@@ -147,8 +146,8 @@ impl Wso2 {
     /// # Errors
     /// No port is free, or a key cannot be made.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let bound = Bound::new().await?;
-        let origin = bound.origin();
+        let mut server = TlsServer::new()?;
+        let origin = server.url();
         let base = settings.version.base_path();
         let mut state = State::new(settings, origin.clone(), signer::Signer::new()?);
         state.users.insert(
@@ -161,7 +160,9 @@ impl Wso2 {
             OpenApi::read(contracts::WSO2_DCR)?.with_base("/client-registration/v0.17"),
         ];
         let audit = Arc::new(Audit::new(files, deviations::DEVIATIONS.to_vec()));
-        let server = bound.serve(dispatch::handler(Arc::clone(&state), Arc::clone(&audit)))?;
+        server
+            .start(dispatch::router(Arc::clone(&state), Arc::clone(&audit)))
+            .await?;
         Ok(Self {
             state,
             audit,
