@@ -61,7 +61,7 @@
 //! | O22 | A new secret or key may fail with `invalid_client` for some uses. |
 //! | O23 | An app that changes to `private_key_jwt` loses its secrets, one that changes to `jwks_uri` its keys. There are at most 50 keys, each with its own `kid`; the last active one stays. |
 //! | O24 | The application type limits the grants: `service` for machines alone, `web` for users and machines. A public client needs PKCE; DPoP-bound tokens exclude `client_credentials`. |
-//! | O25 | Errors have two shapes. An unsupported media type is 404 E0000012, a broken body 400 E0000003. |
+//! | O25 | Errors have two shapes, and metadata for an unknown `client_id` have a code of the one in the shape of the other. An unsupported media type is 404 E0000012, a broken body 400 E0000003. |
 //! | O26 | An inactive app, an inactive secret and the wrong way to log in are all 401 `invalid_client`. |
 //! | O27 | Times have whole seconds, so two secrets may be of the same time. |
 //! | O28 | The list of an app's keys has three forms, one in each of Okta's texts. |

@@ -28,7 +28,7 @@ pub(super) fn route(org: &mut Org, ask: &Ask) -> Result<Answer, Answer> {
                 "oauth-authorization-server" | "openid-configuration",
             ]
             | [".well-known", "oauth-authorization-server", "oauth2", id],
-        ) => token::metadata(org, id),
+        ) => token::metadata(org, ask, id),
         ("GET", ["oauth2", id, "v1", "keys"]) => servers::find(org, id).map(|_| token::keys(org)),
         ("POST", ["oauth2", id, "v1", "token"]) => token::token(org, ask, id),
         ("POST", ["oauth2", id, "v1", "introspect"]) => token::introspect(org, ask, id),

@@ -201,8 +201,15 @@ pub(super) fn keys(org: &Org) -> Answer {
 }
 
 /// Metadata of a custom server, the same in all forms.
-pub(super) fn metadata(org: &Org, server: &str) -> Result<Answer, Answer> {
+pub(super) fn metadata(org: &Org, ask: &Ask, server: &str) -> Result<Answer, Answer> {
     let server = servers::find(org, server)?;
+    if let Some(id) = ask.query("client_id")
+        && !org.apps.iter().any(|app| app.client_id == id)
+    {
+        // A code of OAuth in the shape of the management API.
+        let summary = "Invalid value for `client_id` parameter";
+        return Err(Answer::okta(400, "invalid_client", summary, &[]));
+    }
     let issuer = &server.issuer;
     let scopes: Vec<_> = server.scopes.iter().map(|scope| &scope.name).collect();
     Ok(Answer::json(200, describe(org, issuer, &json!(scopes))))

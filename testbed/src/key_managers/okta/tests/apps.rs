@@ -354,5 +354,11 @@ async fn o25_errors_have_two_shapes() {
     let oauth = bed.token("nobody", "nothing", &[]).await;
     assert_eq!(oauth.error(), (401, "invalid_client"));
     assert!(oauth.body["error_description"].is_string() && oauth.body["errorCode"].is_null());
+    let metadata = "/oauth2/default/.well-known/oauth-authorization-server?client_id=nobody";
+    let mixed = Bed::send(bed.request("GET", metadata)).await;
+    assert_eq!(
+        (mixed.status, &mixed.body["errorCode"]),
+        (400, &json!("invalid_client"))
+    );
     bed.clean();
 }
