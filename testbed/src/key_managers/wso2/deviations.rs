@@ -42,7 +42,6 @@ const NULL: &str = "what is not set is a null; the file knows no nulls";
 const PARTIAL: &str = "a key that waits, leaked or was refused has nulls for what it does not have";
 const SECRET: &str = "a secret that cannot be shown is a null";
 const VALUES: &str = "the file types the values as objects; strings and numbers are sent";
-const EMPTY: &str = "success is an empty answer";
 
 /// All of them.
 pub(super) const DEVIATIONS: &[Deviation] = &[
@@ -93,27 +92,11 @@ pub(super) const DEVIATIONS: &[Deviation] = &[
         "the key manager cannot be reached",
     ),
     status("POST /register", 400, "no owner, or another one than the user"),
-    // Empty answers.
+    // An empty answer.
     empty(
         "GET /applications/{applicationId}/oauth-keys/{keyMappingId}",
         200,
         "swallowed failures of the key manager",
-    ),
-    empty("DELETE /applications/{applicationId}*", 200, EMPTY),
-    empty(
-        "POST /applications/{applicationId}/oauth-keys/{keyMappingId}/clean-up",
-        200,
-        EMPTY,
-    ),
-    empty(
-        "POST /applications/{applicationId}/oauth-keys/{keyMappingId}/revoke-secret",
-        204,
-        EMPTY,
-    ),
-    empty(
-        "POST /applications/{applicationId}/api-keys/{keyType}/revoke",
-        200,
-        EMPTY,
     ),
     // Registration: the file types every field as a string.
     typed(Message::Request, "POST /register", "/saasApp", "a boolean on the wire"),

@@ -1,5 +1,7 @@
 //! What passed: every request, and what became of it. And what is to go wrong on the way.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::{Call, request::Ask};
@@ -20,7 +22,7 @@ pub enum Fault {
 }
 
 /// A request, and its answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Record {
     /// What it was; none is a path that this server does not have.
     pub call: Option<Call>,
@@ -42,6 +44,20 @@ pub struct Record {
     pub answer: Option<Value>,
     /// What went wrong on the way.
     pub fault: Option<Fault>,
+}
+
+/// Without the bodies, which hold secrets.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            method,
+            path,
+            status,
+            fault,
+            ..
+        } = self;
+        write!(f, "{method} {path}: {status:?} {fault:?}")
+    }
 }
 
 impl Record {

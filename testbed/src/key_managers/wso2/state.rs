@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,7 +16,6 @@ use super::{
 };
 
 /// The state.
-#[derive(Debug)]
 pub struct State {
     /// The settings.
     pub settings: Settings,
@@ -47,6 +47,15 @@ pub struct State {
     pub(super) signer: Signer,
     /// How far the clock is ahead.
     ahead: Duration,
+}
+
+/// What passed, without the secrets.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("records", &self.records)
+            .finish_non_exhaustive()
+    }
 }
 
 impl State {
