@@ -66,6 +66,12 @@ impl Default for Leadership {
 }
 
 impl Leadership {
+    /// With this claim.
+    #[cfg(test)]
+    pub(crate) fn holding(claim: Claim) -> Self {
+        Self(watch::Sender::new(Some(claim)))
+    }
+
     /// The claim, while it is good.
     pub fn claim(&self) -> Option<Claim> {
         self.0.borrow().filter(|claim| Instant::now() < claim.writes_end)

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{
         ClusterKeyManager, FIELD_MANAGER, FINALIZER, KeyManager as NamespacedKeyManager, KeyManagerKind,
-        KeyManagerStatus, Limits,
+        KeyManagerSpec, KeyManagerStatus, Limits,
         conditions::{self, Say},
     },
     key_manager::{Capabilities, Endpoints, KeyManager, Opened, Wanted, budget::Budget, gate::Gate},
@@ -93,18 +93,28 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
 async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     let api = Api::<NamespacedKeyManager>::namespaced(ctx.client.clone(), &name.namespace);
     let budget = ctx.budgets.of(&name.namespace);
-    // Opening is a call or a few as well.
-    budget.take().await;
+    let open = async |spec: &KeyManagerSpec| {
+        budget.take().await;
+        ctx.drivers.open(Wanted::namespaced(name, spec)).await
+    };
     let Some(object) = api.get_opt(&name.name).await? else {
         let Some(spec) = departed::spec(ctx, name).await? else {
             gone(ctx, KeyManagerKind::KeyManager, name);
             return Ok(Again::OnChange);
         };
-        let opened = ctx.drivers.open(Wanted::namespaced(name, &spec)).await;
+        let opened = open(&spec).await;
         let meta = ObjectMeta::default();
         let entry = KeyManagerEntry {
             departed: true,
-            ..entry(ctx, &opened, &meta, None, spec.limits.as_ref(), false, Some(budget))
+            ..entry(
+                ctx,
+                &opened,
+                &meta,
+                None,
+                spec.limits.as_ref(),
+                false,
+                Some(budget.clone()),
+            )
         };
         remember(ctx, KeyManagerKind::KeyManager, name, entry);
         return Ok(match opened {
@@ -118,7 +128,7 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     };
     let opened = match kept {
         Some(opened) => Ok(opened),
-        None => ctx.drivers.open(Wanted::namespaced(name, &object.spec)).await,
+        None => open(&object.spec).await,
     };
     let again = renewal(&opened);
     let entry = KeyManagerEntry {
@@ -130,7 +140,7 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
             object.status.as_ref(),
             object.spec.limits.as_ref(),
             false,
-            Some(budget),
+            Some(budget.clone()),
         )
     };
     remember(ctx, KeyManagerKind::KeyManager, name, entry);

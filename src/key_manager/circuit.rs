@@ -53,18 +53,27 @@ impl Circuit {
         self.open.as_ref().map(|open| &open.error)
     }
 
+    /// Whether a call could be made now, without making it.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub fn lets_in(&self, now: Instant) -> Result<(), Error> {
+        match &self.open {
+            Some(open) if now < open.probe_at => Err(Error {
+                sent: false,
+                ..open.error.clone()
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a call may be made now; the one that is let through an open circuit is the probe.
     ///
     /// # Errors
     /// What the last call said, as not sent.
     pub fn enter(&mut self, now: Instant) -> Result<(), Error> {
+        self.lets_in(now)?;
         let Some(open) = &mut self.open else { return Ok(()) };
-        if now < open.probe_at {
-            return Err(Error {
-                sent: false,
-                ..open.error.clone()
-            });
-        }
         open.probing = true;
         // Nobody waits for a probe that gets no answer: the next one follows after a pause all the same.
         open.probe_at = now + pause(open.error.category, open.pauses).unwrap_or_default();

@@ -136,7 +136,7 @@ impl Gate {
         verb: &'static str,
         call: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
-        self.call_within(CALL, verb, call).await
+        self.call_within(|_| Ok(CALL), verb, call).await
     }
 
     /// A call that changes something: none before those of an earlier process have ended.
@@ -146,19 +146,18 @@ impl Gate {
         call: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
         self.leadership.settled().await;
-        self.call_within(CALL, verb, call).await
+        self.call_within(|_| Ok(CALL), verb, call).await
     }
 
+    /// A call that takes no longer than `limit` says when its turn has come.
     async fn call_within<T>(
         &self,
-        limit: Duration,
+        limit: impl FnOnce(&Self) -> Result<Duration, Error> + Send,
         verb: &'static str,
         call: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
-        self.circuit().enter(Instant::now())?;
-        for budget in &self.budgets {
-            budget.take().await;
-        }
+        self.turn().await?;
+        let limit = limit(self).inspect_err(|_| self.circuit().given_up())?;
         let Ok(result) = self.leadership.bounded(timeout(limit, call)).await else {
             self.circuit().given_up();
             self.metrics.key_manager_call(verb, "NotLeading");
@@ -179,6 +178,16 @@ impl Gate {
             }
         }
         result
+    }
+
+    /// Waits until the budget has a call. What happened meanwhile counts: of many that waited only one tries a key manager that
+    /// has stopped to answer.
+    async fn turn(&self) -> Result<(), Error> {
+        self.circuit().lets_in(Instant::now())?;
+        for budget in &self.budgets {
+            budget.take().await;
+        }
+        self.circuit().enter(Instant::now())
     }
 
     /// The longest that the registration of a client of given identity may take: leadership must cover it and the write of
@@ -233,10 +242,9 @@ impl KeyManager for Gated {
         attempt: Option<&str>,
     ) -> Result<Registered, Error> {
         self.gate.leadership.settled().await;
-        let limit = if attempt.is_some() {
-            self.gate.registration()?
-        } else {
-            CALL
+        let limit = |gate: &Gate| match attempt {
+            Some(_) => gate.registration(),
+            None => Ok(CALL),
         };
         let call = self.driver.register(client, properties, secret, attempt);
         self.gate.call_within(limit, "register", call).await
@@ -288,5 +296,54 @@ impl KeyManager for Gated {
 
     fn settles(&self) -> SignedDuration {
         self.driver.settles()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::leader::Claim;
+
+    /// A gate that lets so many calls a second pass, one by one, of a process whose claim ends in four seconds, and its writes in three.
+    fn gate(per_second: i32) -> Gate {
+        let limits = Limits {
+            requests_per_second: Some(per_second),
+            burst: Some(1),
+            ..Limits::default()
+        };
+        let now = Instant::now();
+        let leadership = Leadership::holding(Claim {
+            epoch: 0,
+            changes_from: now,
+            ends: now + Duration::from_secs(4),
+            writes_end: now + Duration::from_secs(3),
+        });
+        Gate::new(Some(&limits), false, None, Clock::system(), leadership, Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_a_registration_has_is_what_is_left_after_it_waited_for_the_budget() {
+        let gate = gate(1);
+        gate.call("token", async { Ok(()) }).await.unwrap();
+        let start = Instant::now();
+        let hangs = std::future::pending::<Result<(), Error>>();
+        let ended = gate.call_within(Gate::registration, "register", hangs).await;
+        assert_eq!(ended.unwrap_err().category, Category::Unreachable);
+        // A second in the budget and one at the key manager: its answer could still be written for a second.
+        assert_eq!(start.elapsed().as_secs(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_those_that_wait_for_the_budget_none_goes_to_a_key_manager_that_stopped_to_answer() {
+        let gate = gate(10);
+        let no_answer = async || Err::<(), _>(Error::new(Category::Unreachable, "no answer"));
+        let ended = join_all((0..6).map(|_| gate.call("token", no_answer()))).await;
+        let sent = ended
+            .into_iter()
+            .filter(|ended| ended.as_ref().unwrap_err().sent)
+            .count();
+        assert_eq!(sent, 3);
     }
 }
