@@ -1,10 +1,10 @@
-// Gets a token with nothing but a Secret's entries (as JSON on standard input) and validates it as RFC 9068 asks.
+// Gets a token with nothing but a Secret's entries (JSON on standard input, with the method to use) and validates it as RFC 9068 asks.
 // The CA comes by NODE_EXTRA_CA_CERTS. Prints the claims.
 import { readFileSync } from 'node:fs';
 import * as oauth from 'oauth4webapi';
 import { createRemoteJWKSet, importPKCS8, jwtVerify } from 'jose';
 
-const secret = JSON.parse(readFileSync(0, 'utf8'));
+const { method, secret } = JSON.parse(readFileSync(0, 'utf8'));
 const issuer = new URL(secret['issuer-uri']);
 const client = { client_id: secret['client-id'] };
 
@@ -15,7 +15,6 @@ for (const algorithm of ['oauth2', 'oidc']) {
 const [server, openid] = found;
 if (JSON.stringify(server) !== JSON.stringify(openid)) throw new Error('the two forms of discovery differ');
 
-const method = process.argv[2] ?? 'client_secret_basic';
 if (!server.token_endpoint_auth_methods_supported.includes(method)) throw new Error(`the metadata do not tell of ${method}`);
 const privateKey = async () => {
   const [algorithm] = server.token_endpoint_auth_signing_alg_values_supported;

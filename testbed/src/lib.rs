@@ -1,11 +1,12 @@
 //! Servers for people, tests and benchmarks: a real Kubernetes control plane, started in seconds and stopped without
-//! leftovers, and an API server in memory with faults to order, for simulation.
+//! leftovers, key managers, and an API server in memory with faults to order, for simulation.
 
 pub mod binaries;
 pub mod process;
 pub mod control_plane;
 pub mod operator;
 pub mod counts;
+mod node;
 pub mod foreign_client;
 pub mod memory_api;
 pub mod openapi;

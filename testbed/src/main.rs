@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use testbed::{
     binaries,
     control_plane::ControlPlane,
+    foreign_client,
     key_managers::{
         canaille,
         keycloak::{self, Keycloak},
@@ -18,7 +19,7 @@ use testbed::{
 const HELP: &str = "testbed: servers to try Appkeys with
 
   testbed kubernetes     build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
-  testbed key-managers   install Keycloak, oidc-provider, Canaille and Okta's own client, and print their folders
+  testbed key-managers   install Keycloak, oidc-provider, Canaille and the clients of others, and print their folders
   testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak
   testbed up             run a control plane until Ctrl-C, and print how to use it
   testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it
@@ -80,7 +81,12 @@ async fn up() -> anyhow::Result<()> {
 
 async fn key_managers() -> anyhow::Result<()> {
     println!("{}", keycloak::installed().await?.distribution.display());
-    for installed in [oidc_provider::installed, canaille::installed, okta_sdk::installed] {
+    for installed in [
+        oidc_provider::installed,
+        canaille::installed,
+        okta_sdk::installed,
+        foreign_client::installed,
+    ] {
         println!("{}", tokio::task::spawn_blocking(installed).await??.display());
     }
     Ok(())

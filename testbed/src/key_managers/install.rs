@@ -13,7 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::binaries::cache;
 
 /// The folder of a key manager in the cache, and its lock: of two processes that need it one installs and the other waits.
-pub(super) fn folder(name: &str, version: &str) -> anyhow::Result<(PathBuf, File)> {
+pub(crate) fn folder(name: &str, version: &str) -> anyhow::Result<(PathBuf, File)> {
     let folder = cache().join(name).join(version);
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let lock = File::create(folder.join(".lock")).context("make the install lock")?;
@@ -24,7 +24,7 @@ pub(super) fn folder(name: &str, version: &str) -> anyhow::Result<(PathBuf, File
 }
 
 /// Does a long work, and says so before and after.
-pub(super) fn announced<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn announced<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     eprintln!("test bed: {what}");
     let start = Instant::now();
     let made = work()?;
@@ -32,32 +32,8 @@ pub(super) fn announced<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>)
     Ok(made)
 }
 
-/// What to install where Node.js or npm is missing.
-pub(super) const NODE_MEND: &str = "install Node.js 20 or newer with npm";
-
-/// The folder with the packages of a `package.json` and its lock file; installs what is missing or has changed. Blocks.
-pub(super) fn npm(name: &str, version: &str, files: [(&str, &str); 2]) -> anyhow::Result<PathBuf> {
-    let (folder, _lock) = folder(name, version)?;
-    let [_, (file, lock)] = files;
-    // Copied when all was installed.
-    let mark = folder.join(format!("{file}.installed"));
-    if fs::read_to_string(&mark).is_ok_and(|text| text == lock) {
-        return Ok(folder);
-    }
-    for (file, text) in files {
-        fs::write(folder.join(file), text).with_context(|| format!("write {file}"))?;
-    }
-    announced(&format!("npm ci for {name} {version}"), || {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);
-        run(&mut npm, NODE_MEND)
-    })?;
-    fs::write(mark, lock).with_context(|| format!("note that {name} is installed"))?;
-    Ok(folder)
-}
-
 /// Runs a command; when it fails, its output is the error. `mend` says what to install where the command is missing.
-pub(super) fn run(command: &mut Command, mend: &str) -> anyhow::Result<String> {
+pub(crate) fn run(command: &mut Command, mend: &str) -> anyhow::Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
@@ -73,7 +49,7 @@ pub(super) fn run(command: &mut Command, mend: &str) -> anyhow::Result<String> {
 }
 
 /// Downloads `path` of a Maven repository: Maven Central, or the mirror that `MAVEN_REPOSITORY` names.
-pub(super) fn from_maven(path: &str, sha256: &str, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn from_maven(path: &str, sha256: &str, to: &Path) -> anyhow::Result<()> {
     let repository = std::env::var("MAVEN_REPOSITORY").unwrap_or_else(|_| "https://repo1.maven.org/maven2".to_owned());
     let address = format!("{}/{path}", repository.trim_end_matches('/'));
     run(
@@ -94,7 +70,7 @@ pub(super) fn from_maven(path: &str, sha256: &str, to: &Path) -> anyhow::Result<
 }
 
 /// A short name of some texts: another one when one of them changes.
-pub(super) fn stamp(texts: &[&str]) -> String {
+pub(crate) fn stamp(texts: &[&str]) -> String {
     hex(&digest(&SHA256, texts.join("\0").as_bytes()).as_ref()[..6])
 }
 

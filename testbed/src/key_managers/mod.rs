@@ -5,8 +5,9 @@
 
 pub mod canaille;
 mod certificate;
+mod double;
 mod http;
-mod install;
+pub(crate) mod install;
 pub mod keycloak;
 pub mod oidc_provider;
 pub mod okta;

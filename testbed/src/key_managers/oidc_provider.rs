@@ -12,8 +12,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{certificate, http, install::npm, versions};
-use crate::process::{End, Server, steady_ports};
+use super::{certificate, http, versions};
+use crate::{
+    node,
+    process::{End, Server, steady_ports},
+};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const PROGRAM: &str = include_str!("../../oidc_provider/server.mjs");
@@ -255,5 +258,5 @@ fn launch(folder: &Path, settings: &Value) -> anyhow::Result<Server> {
 /// # Errors
 /// Node.js or npm is missing, or npm fails.
 pub fn installed() -> anyhow::Result<PathBuf> {
-    npm("oidc_provider", &versions::oidc_provider()?, versions::NPM)
+    node::installed("oidc_provider", &versions::oidc_provider()?, versions::NPM)
 }

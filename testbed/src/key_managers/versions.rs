@@ -19,6 +19,15 @@ pub(super) const OKTA_SDK: [(&str, &str); 2] = [
     ("package-lock.json", include_str!("../../okta_sdk/package-lock.json")),
 ];
 
+/// What npm installs for the client that checks the resident key manager: its packages and all that they need.
+pub(crate) const FOREIGN_CLIENT: [(&str, &str); 2] = [
+    ("package.json", include_str!("../../foreign_client/package.json")),
+    (
+        "package-lock.json",
+        include_str!("../../foreign_client/package-lock.json"),
+    ),
+];
+
 /// Keycloak.
 pub const KEYCLOAK: &str = "26.7.3";
 /// The SHA-256 of its distribution (tar.gz).
@@ -41,6 +50,14 @@ pub fn oidc_provider() -> anyhow::Result<String> {
 /// `testbed/okta_sdk/package.json` does not name it.
 pub fn okta_sdk() -> anyhow::Result<String> {
     dependency(OKTA_SDK, "@okta/okta-sdk-nodejs")
+}
+
+/// The version of the client that checks the resident key manager.
+///
+/// # Errors
+/// `testbed/foreign_client/package.json` does not name it.
+pub(crate) fn foreign_client() -> anyhow::Result<String> {
+    dependency(FOREIGN_CLIENT, "oauth4webapi")
 }
 
 fn dependency([(_, package), _]: [(&str, &str); 2], name: &str) -> anyhow::Result<String> {

@@ -1,10 +1,7 @@
 //! Who may use Okta's own APIs: an API token of an administrator, or an access token of the org's own server.
 
-use super::{
-    answer::{Answer, Ask},
-    org::Org,
-    proof,
-};
+use super::{org::Org, proof};
+use crate::key_managers::double::{Answer, Ask, find};
 
 const LIFE: i64 = 3600;
 
@@ -72,7 +69,7 @@ pub(super) fn admit(org: &mut Org, ask: &Ask) -> Result<(), Answer> {
 /// `POST /oauth2/v1/token`, the org's own server.
 pub(super) fn token(org: &mut Org, ask: &Ask) -> Result<Answer, Answer> {
     let form = ask.form();
-    let parameter = |name| super::answer::find(&form, name);
+    let parameter = |name| find(&form, name);
     let grant = parameter("grant_type").unwrap_or_default();
     let Some(assertion) = parameter("client_assertion") else {
         // Whoever it is: ordinary clients have nothing to ask for here.

@@ -4,11 +4,11 @@ use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Answer, Ask},
     app::{App, Key, Secret, new_id},
     draft,
     org::Org,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 /// `GET /api/v1/apps`
 pub(super) fn list(org: &mut Org, ask: &Ask) -> Result<Answer, Answer> {

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::{
     KeyList,
-    answer::{Answer, Ask},
     app::{App, Key, Secret},
     draft::{self, check_secret},
     org::Org,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 const SECRETS: usize = 2;
 

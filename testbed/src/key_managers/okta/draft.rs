@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answer::Answer;
+use crate::key_managers::double::Answer;
 
 /// Grants that an app of each type may have; the first of a list is one that it must have.
 const GRANTS: [(&str, bool, &[&str]); 4] = [

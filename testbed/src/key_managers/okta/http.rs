@@ -1,25 +1,24 @@
 //! From HTTP to the org and back, with all that can go wrong in between.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::{
     Router,
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use http_body_util::BodyExt as _;
+use tokio::sync::watch;
 
 use super::{
     Call, Failure,
-    answer::{Answer, Ask},
     limits::{self, Bucket},
     org::Org,
     router::route,
 };
-use crate::{key_managers::tls_server::NoAnswer, openapi::Audit};
+use crate::{
+    key_managers::double::{Answer, Ask, no_answer},
+    openapi::Audit,
+};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -27,8 +26,7 @@ pub(super) struct Shared {
     org: Mutex<Org>,
     calls: Mutex<Vec<Call>>,
     pub(super) audit: Audit,
-    now: AtomicUsize,
-    pub(super) most: AtomicUsize,
+    pub(super) under_way: watch::Sender<UnderWay>,
 }
 
 impl Shared {
@@ -37,8 +35,7 @@ impl Shared {
             org: Mutex::new(org),
             calls: Mutex::default(),
             audit,
-            now: AtomicUsize::default(),
-            most: AtomicUsize::default(),
+            under_way: watch::Sender::default(),
         }
     }
 
@@ -51,12 +48,30 @@ impl Shared {
     }
 }
 
-/// One of the requests under way; it is, until this is dropped.
-struct UnderWay<'a>(&'a AtomicUsize);
+/// How many requests are under way.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay {
+    now: usize,
+    /// The most that were at the same time.
+    pub(super) most: usize,
+}
 
-impl Drop for UnderWay<'_> {
+/// One of them; it is, until this is dropped.
+struct OneUnderWay<'a>(&'a watch::Sender<UnderWay>);
+
+impl<'a> OneUnderWay<'a> {
+    fn new(all: &'a watch::Sender<UnderWay>) -> Self {
+        all.send_modify(|all| {
+            all.now += 1;
+            all.most = all.most.max(all.now);
+        });
+        Self(all)
+    }
+}
+
+impl Drop for OneUnderWay<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.send_modify(|all| all.now -= 1);
     }
 }
 
@@ -77,22 +92,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let under_way = UnderWay(&shared.now);
-    let now = shared.now.fetch_add(1, Ordering::Relaxed) + 1;
-    shared.most.fetch_max(now, Ordering::Relaxed);
-    let (parts, body) = request.into_parts();
-    let Ok(body) = body.collect().await else {
+    let under_way = OneUnderWay::new(&shared.under_way);
+    let Some(ask) = Ask::read(request).await else {
         return no_answer();
     };
-    let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-    let ask = Ask {
-        method: parts.method.to_string(),
-        path: parts.uri.path().to_owned(),
-        query: query.into_owned().collect(),
-        headers: parts.headers,
-        body: body.to_bytes().to_vec(),
-    };
-    let uri = parts.uri.to_string();
     let operation = shared.audit.operation(&ask.method, &ask.path);
     let latency = shared.org().modes.latency;
     if !latency.is_zero() {
@@ -109,7 +112,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     shared.calls().push(Call { operation, status });
     // What a test has ordered is nobody's answer.
     if let Outcome::Answered(answer) | Outcome::AnswerLost(answer) = &outcome {
-        shared.audit.hear(answer.exchange(&ask, &uri));
+        shared.audit.hear(answer.exchange(&ask));
     }
     drop(under_way);
     match outcome {
@@ -122,12 +125,6 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         }
         Outcome::RequestLost | Outcome::AnswerLost(_) => no_answer(),
     }
-}
-
-fn no_answer() -> Response {
-    let mut lost = Answer::empty(200).into_response();
-    lost.extensions_mut().insert(NoAnswer);
-    lost
 }
 
 /// The org's clock, as `Date` has it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::answer::Answer;
+use crate::key_managers::double::Answer;
 
 const WINDOW: i64 = 60;
 /// What a bucket has where a test says nothing.

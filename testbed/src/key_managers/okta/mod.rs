@@ -87,7 +87,7 @@ mod token;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Context as _;
@@ -311,9 +311,11 @@ impl Okta {
         self.shared.calls().clone()
     }
 
-    /// The most requests that were under way at the same time.
-    pub fn most_in_flight(&self) -> usize {
-        self.shared.most.load(Ordering::Relaxed)
+    /// Waits until so many requests are or were under way at the same time.
+    pub async fn until_in_flight(&self, many: usize) {
+        let mut under_way = self.shared.under_way.subscribe();
+        // The sender lives as long as this.
+        drop(under_way.wait_for(|all| all.most >= many).await);
     }
 
     /// All that passed, and what in it was not as Okta's OpenAPI files say.

@@ -11,11 +11,11 @@ use rcgen::{KeyPair, PKCS_RSA_SHA256};
 
 use super::{
     Failure, Modes, Operator,
-    answer::{Answer, Ask},
     app::{App, Key, new_id},
     limits::Limits,
     servers::AuthorizationServer,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 /// The state.
 #[derive(Debug)]

@@ -8,11 +8,8 @@ use jsonwebtoken::{
 };
 use serde_json::Value;
 
-use super::{
-    answer::{Answer, Ask},
-    app::App,
-    org::Org,
-};
+use super::{app::App, org::Org};
+use crate::key_managers::double::{Answer, Ask};
 
 const ALGORITHMS: [Algorithm; 5] = [
     Algorithm::RS256,

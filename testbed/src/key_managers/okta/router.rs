@@ -1,12 +1,7 @@
 //! Which operation a request is for.
 
-use super::{
-    admission,
-    answer::{Answer, Ask},
-    apps, credentials,
-    org::Org,
-    servers, token,
-};
+use super::{admission, apps, credentials, org::Org, servers, token};
+use crate::key_managers::double::{Answer, Ask};
 
 /// Carries a request out.
 pub(super) fn route(org: &mut Org, ask: &Ask) -> Result<Answer, Answer> {

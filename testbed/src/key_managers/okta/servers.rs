@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    answer::Answer,
     app::{App, link, new_id, status},
     org::Org,
 };
+use crate::key_managers::double::Answer;
 
 /// Scopes that every server has.
 const SYSTEM: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];

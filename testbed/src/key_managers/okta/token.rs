@@ -3,12 +3,8 @@
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde_json::{Value, json};
 
-use super::{
-    answer::{Answer, Ask, find},
-    app::App,
-    org::Org,
-    proof, servers,
-};
+use super::{app::App, org::Org, proof, servers};
+use crate::key_managers::double::{Answer, Ask, find};
 
 /// `POST /oauth2/{authorizationServerId}/v1/token`
 pub(super) fn token(org: &mut Org, ask: &Ask, server: &str) -> Result<Answer, Answer> {

@@ -2,10 +2,10 @@
 
 use super::{
     Call, State, Switch,
-    answer::Answer,
-    request::{Ask, Credentials},
+    request::Credentials,
     users::{SUPER_TENANT, tenant},
 };
+use crate::key_managers::double::{Answer, Ask};
 
 /// An access token that was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::{
     KeyType, State, Version,
     access::Caller,
-    answer::{Answer, Outcome},
+    answer::Outcome,
     client::{random, uuid},
-    request::Ask,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 /// An API key.
 #[derive(Clone, Debug, PartialEq, Eq)]

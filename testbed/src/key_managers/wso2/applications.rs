@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use super::{
     Application, Attribute, State, Switch, Version,
     access::Caller,
-    answer::{Answer, Outcome},
+    answer::Outcome,
     application::{Described, Waiting},
     client::uuid,
-    request::{Ask, Fields},
+    request::Fields,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 const FIELDS: &[&str] = &[
     "applicationId",
@@ -36,19 +37,19 @@ const FIELDS: &[&str] = &[
 impl State {
     /// The applications that a user sees. `query` is part of the name, whatever the documentation says.
     pub(super) fn list_applications(&self, caller: &Caller, ask: &Ask) -> Answer {
-        let part = ask.parameter("query").unwrap_or_default().to_lowercase();
+        let part = ask.query("query").unwrap_or_default().to_lowercase();
         let mut all: Vec<_> = self
             .applications
             .values()
             .filter(|one| self.sees(&caller.user, one))
             .collect();
         all.retain(|one| one.described.name.to_lowercase().contains(&part));
-        match ask.parameter("sortBy") {
+        match ask.query("sortBy") {
             Some("throttlingPolicy") => all.sort_by_key(|one| one.described.policy.clone()),
             Some("status") => all.sort_by_key(|one| one.status),
             _ => all.sort_by_key(|one| one.described.name.to_lowercase()),
         }
-        if ask.parameter("sortOrder") == Some("desc") {
+        if ask.query("sortOrder") == Some("desc") {
             all.reverse();
         }
         let (offset, limit) = (ask.number("offset").unwrap_or(0), ask.number("limit").unwrap_or(25));

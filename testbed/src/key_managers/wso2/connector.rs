@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Client, ClientSecret, KeyManager, Kind, Settings, Trouble, answer::Answer, client::random, properties};
+use super::{Client, ClientSecret, KeyManager, Kind, Settings, Trouble, client::random, properties};
+use crate::key_managers::double::Answer;
 
 /// A client as a key asks for it.
 #[derive(Clone, Debug, Default, PartialEq)]

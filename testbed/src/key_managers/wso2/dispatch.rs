@@ -3,26 +3,18 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::{
-    Extension, Router,
-    body::Body,
-    extract::{self, Request as Asked},
-    response::{IntoResponse as _, Response},
+    Router,
+    extract::{self, Request},
+    response::{Html, IntoResponse as _, Response},
 };
-use bytes::Bytes;
 use data_encoding::BASE64;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use http_body_util::BodyExt as _;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use super::{
-    Api, Call, Fault, Reach, Record, State,
-    answer::{Answer, Outcome},
-    call::Routed,
-    request::Ask,
-};
+use super::{Api, Call, Fault, Reach, Record, State, answer::Outcome, call::Routed};
 use crate::{
-    key_managers::tls_server::NoAnswer,
-    openapi::{Audit, Exchange},
+    key_managers::double::{Answer, Ask, no_answer},
+    openapi::Audit,
 };
 
 type Shared = Arc<Mutex<State>>;
@@ -36,21 +28,15 @@ pub(super) fn router(state: Shared, audit: Arc<Audit>) -> Router {
     Router::new().fallback(answered).with_state((state, audit))
 }
 
-async fn answered(extract::State((state, audit)): extract::State<(Shared, Arc<Audit>)>, request: Asked) -> Response {
-    let (head, body) = request.into_parts();
-    let Ok(body) = body.collect().await else {
-        return StatusCode::BAD_REQUEST.into_response();
+async fn answered(extract::State((state, audit)): extract::State<(Shared, Arc<Audit>)>, request: Request) -> Response {
+    let Some(ask) = Ask::read(request).await else {
+        return no_answer();
     };
-    let request = Request::from_parts(head, body.to_bytes());
-    match serve(&state, &audit, &request).await {
-        Some(response) => response.map(Body::from),
-        None => Extension(NoAnswer).into_response(),
-    }
+    serve(&state, &audit, ask).await.unwrap_or_else(no_answer)
 }
 
 /// The answer; none is a broken connection.
-async fn serve(state: &Shared, audit: &Audit, request: &Request<Bytes>) -> Option<http::Response<Bytes>> {
-    let ask = Ask::new(request);
+async fn serve(state: &Shared, audit: &Audit, ask: Ask) -> Option<Response> {
     let (reach, latency, routed, fault) = lock(state).arrived(&ask);
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
@@ -65,7 +51,7 @@ async fn serve(state: &Shared, audit: &Audit, request: &Request<Bytes>) -> Optio
         (Reach::Unavailable, _) => {
             record.status = Some(503);
             lock(state).records.push(record);
-            return unavailable();
+            return Some(unavailable());
         }
         (_, Some(Fault::Hang)) => {
             lock(state).records.push(record);
@@ -85,12 +71,11 @@ async fn serve(state: &Shared, audit: &Audit, request: &Request<Bytes>) -> Optio
     record.status = (!lost).then_some(answer.status);
     record.answer.clone_from(&answer.body);
     lock(state).records.push(record);
-    let response = answer.response();
     // What was injected is nobody's answer.
     if is_described(&ask.path) && !matches!(fault, Some(Fault::Refuse(_))) {
-        audit.hear(heard(request, &response));
+        audit.hear(answer.exchange(&ask));
     }
-    (!lost).then_some(response)
+    (!lost).then(|| answer.into_response())
 }
 
 /// The token endpoint is in none of the vendor's files.
@@ -98,27 +83,10 @@ fn is_described(path: &str) -> bool {
     !path.starts_with("/oauth2/") && !path.starts_with("/external/")
 }
 
-fn heard(request: &Request<Bytes>, response: &http::Response<Bytes>) -> Exchange {
-    let content_type = |headers: &HeaderMap| Some(headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned());
-    Exchange {
-        method: request.method().to_string(),
-        path: request.uri().to_string(),
-        request_type: content_type(request.headers()),
-        request: request.body().to_vec(),
-        status: response.status().as_u16(),
-        response_type: content_type(response.headers()),
-        response: response.body().to_vec(),
-    }
-}
-
 /// What a load balancer says for a server that is not there.
-fn unavailable() -> Option<http::Response<Bytes>> {
-    let page = Bytes::from_static(b"<html><body><h1>503 Service Unavailable</h1></body></html>");
-    http::Response::builder()
-        .status(503)
-        .header(header::CONTENT_TYPE, "text/html")
-        .body(page)
-        .ok()
+fn unavailable() -> Response {
+    let page = Html("<html><body><h1>503 Service Unavailable</h1></body></html>");
+    (StatusCode::SERVICE_UNAVAILABLE, page).into_response()
 }
 
 impl State {

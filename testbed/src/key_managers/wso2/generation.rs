@@ -5,14 +5,15 @@ use serde_json::{Map, Value, json};
 use super::{
     Client, Key, KeyManager, KeyState, KeyType, Kind, RESIDENT, State, Switch, Trouble, Version,
     access::Caller,
-    answer::{Answer, Outcome},
+    answer::Outcome,
     client::uuid,
     connector::{Failure, Wish},
     key::View,
     properties,
-    request::{Ask, Fields},
+    request::Fields,
     users::{local, tenant},
 };
+use crate::key_managers::double::{Answer, Ask};
 
 const GENERATE: &[&str] = &[
     "keyType",

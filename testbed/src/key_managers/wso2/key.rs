@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Client, Kind, Secrets, Settings, Switch, Version, answer::Answer, client::masked, connector::Wish, properties,
-};
+use super::{Client, Kind, Secrets, Settings, Switch, Version, client::masked, connector::Wish, properties};
+use crate::key_managers::double::Answer;
 
 /// Production or sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

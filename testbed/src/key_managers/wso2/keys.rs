@@ -5,13 +5,13 @@ use serde_json::json;
 use super::{
     Key, Kind, State, Trouble, Version,
     access::Caller,
-    answer::{Answer, Outcome},
+    answer::Outcome,
     connector::{Failure, Wish},
     generation::needs_callback,
     key::View,
     properties,
-    request::Ask,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 const FIELDS: &[&str] = &[
     "keyMappingId",

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Client, Secrets, Settings, Switch, Version, answer::Answer};
+use super::{Client, Secrets, Settings, Switch, Version};
+use crate::key_managers::double::Answer;
 
 /// What "never" reads back as.
 const NEVER: i64 = 2_147_483_646;

@@ -5,11 +5,12 @@ use serde_json::json;
 use super::{
     Client, ClientSecret, State, Switch,
     access::canonical,
-    answer::{Answer, Outcome},
+    answer::Outcome,
     client::{digest, random, uuid},
-    request::{Ask, Credentials},
+    request::Credentials,
     users::SUPER_TENANT,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 const FIELDS: &[&str] = &[
     "callbackUrl",

@@ -1,20 +1,10 @@
 //! Requests: credentials, and bodies as the server's mapper reads them.
 
 use data_encoding::BASE64;
-use http::{HeaderMap, Request, header};
+use http::header;
 use serde_json::{Map, Value};
 
-use super::answer::Answer;
-
-/// A request.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ask {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
+use crate::key_managers::double::{Answer, Ask};
 
 /// Who says to be who.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,34 +15,9 @@ pub(super) enum Credentials {
 }
 
 impl Ask {
-    /// As it came over the wire.
-    pub(super) fn new(request: &Request<bytes::Bytes>) -> Self {
-        let query = request.uri().query().unwrap_or_default().as_bytes();
-        Self {
-            method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
-            query: url::form_urlencoded::parse(query).into_owned().collect(),
-            headers: request.headers().clone(),
-            body: request.body().to_vec(),
-        }
-    }
-
-    /// A parameter of the query.
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    }
-
     /// A number in the query.
     pub(super) fn number(&self, name: &str) -> Option<usize> {
-        self.parameter(name)?.parse().ok()
-    }
-
-    /// A header.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        self.query(name)?.parse().ok()
     }
 
     /// The credentials.
@@ -68,11 +33,6 @@ impl Ask {
             "basic" => basic(value).unwrap_or(Credentials::None),
             _ => Credentials::None,
         }
-    }
-
-    /// The members of a form.
-    pub(super) fn form(&self) -> Vec<(String, String)> {
-        url::form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
     /// The members of a JSON body, of which the server's version knows these.

@@ -3,13 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    Client, ClientSecret, Key, Kind, Secrets, State, Switch, Version,
-    access::Caller,
-    answer::{Answer, Outcome},
-    client::masked,
+    Client, ClientSecret, Key, Kind, Secrets, State, Switch, Version, access::Caller, answer::Outcome, client::masked,
     connector::Failure,
-    request::Ask,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 impl State {
     /// A new secret instead of the old one, which ends at once with all tokens.

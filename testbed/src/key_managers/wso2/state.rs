@@ -9,11 +9,11 @@ use std::{
 use super::{
     Application, Call, Client, Fault, Key, KeyManager, Kind, RESIDENT, Record, Settings, Switch, User,
     access::Issued,
-    answer::Answer,
     api_keys::ApiKey,
     signer::Signer,
     users::{SUPER_TENANT, tenant},
 };
+use crate::key_managers::double::Answer;
 
 /// The state.
 pub struct State {

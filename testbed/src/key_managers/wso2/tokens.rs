@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use super::{
     Client, Kind, State,
     access::{Issued, canonical},
-    answer::{Answer, Outcome},
+    answer::Outcome,
     client::random,
-    request::{Ask, Credentials},
+    request::Credentials,
 };
+use crate::key_managers::double::{Answer, Ask};
 
 /// Grant types that the server knows.
 const GRANTS: [&str; 7] = [

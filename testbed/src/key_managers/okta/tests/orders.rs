@@ -135,14 +135,9 @@ async fn answers_can_be_slow_and_the_most_at_once_is_known() {
     let bed = Bed::start().await;
     bed.okta.set(|modes| modes.latency = Duration::from_hours(1));
     let calls = futures::future::join_all((0..3).map(|_| bed.call("GET", "/api/v1/apps", None)));
-    let all_there = async {
-        while bed.okta.most_in_flight() < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
     tokio::select! {
         got = calls => panic!("answered: {got:?}"),
-        () = all_there => {},
+        () = bed.okta.until_in_flight(3) => {},
     }
     assert_eq!(bed.okta.calls(), [], "none was carried out");
     bed.okta.set(|modes| modes.latency = Duration::ZERO);
