@@ -64,7 +64,9 @@ impl ClientAuthentication {
 }
 
 /// What a client proves itself with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, strum::Display, strum::EnumString)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::EnumString,
+)]
 pub enum CredentialKind {
     /// A secret that the key manager knows.
     #[default]

@@ -277,6 +277,7 @@ fn hand(state: &State, secret: &SecretView) -> Hand {
             verified: None,
             previous_works: false,
             secret_ends: answer.secret_ends,
+            applied: Some(answer.applied.clone()),
         }),
         ..Hand::default()
     }

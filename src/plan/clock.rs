@@ -91,6 +91,7 @@ fn in_hand(client_id: String, previous_works: bool) -> InHand {
         verified: None,
         previous_works,
         secret_ends: None,
+        applied: None,
     }
 }
 

@@ -6,16 +6,16 @@ use super::{
     clock::{at, new, written},
     hints::{self, Hints},
     key,
-    observed::{Hand, InHand, Observed, PlacedClient, Published, SecretView},
+    observed::{Hand, InHand, Observed, PlacedClient, Published, SecretView, StoredAnswer},
     step::Step,
 };
 use crate::{
-    api::{FINALIZER, conditions::Say},
+    api::{CredentialKind, FINALIZER, conditions::Say},
     key_manager::{Choice, Overlap, Token},
 };
 
-/// A key whose client is published, with what `spec` adds.
-fn published(spec: &serde_json::Value) -> Observed {
+/// A key whose client is made and not published yet, with what `spec` adds.
+fn made(spec: &serde_json::Value) -> Observed {
     let mut o = new(spec);
     o.key.metadata.finalizers = Some(vec![FINALIZER.into()]);
     let target = o.target.as_mut().unwrap();
@@ -28,12 +28,19 @@ fn published(spec: &serde_json::Value) -> Observed {
         key_manager,
         client: o.client("id".into()),
     });
+    o
+}
+
+/// The same with the client published.
+fn published(spec: &serde_json::Value) -> Observed {
+    let mut o = made(spec);
     o.hand.credential = Some(InHand {
         client_id: "id".into(),
         secret: "s".to_owned().into(),
         verified: Some(true),
         previous_works: false,
         secret_ends: None,
+        applied: None,
     });
     publish(&mut o);
     o
@@ -161,4 +168,58 @@ fn a_token_with_fewer_scopes_than_asked_is_published_and_says_so() {
     let say = said(&says, "TokensIssued").unwrap();
     assert_eq!((say.status, say.reason), (Some(false), "ScopesMissing"));
     assert!(say.message.contains("access token two without a, c"), "{}", say.message);
+}
+
+#[test]
+fn a_client_that_was_made_for_another_kind_of_credential_goes_before_the_next_is_made() {
+    let mut o = made(&json!({}));
+    let answer = |kind| StoredAnswer {
+        client_id: "id".into(),
+        kind,
+        secret: "s".to_owned().into(),
+        applied: "earlier".into(),
+        secret_ends: None,
+        differs: String::new(),
+    };
+    o.state.answer = Some(answer(CredentialKind::PrivateKey));
+    let Step::DeleteClient(gone) = key::next(&o, at(0)) else {
+        panic!("it stays");
+    };
+    assert_eq!(gone.client.id, "id");
+    o.hand.deleted.insert((gone.key_manager, gone.client.id));
+    let Step::WriteState(state) = key::next(&o, at(0)) else {
+        panic!("it is not forgotten");
+    };
+    assert!(state.client.is_none() && state.answer.is_none());
+    // One of the right kind is published, and says with what properties it was made.
+    o.state.answer = Some(answer(CredentialKind::Secret));
+    o.hand = Hand {
+        credential: Some(InHand {
+            client_id: "id".into(),
+            secret: "s".to_owned().into(),
+            verified: Some(true),
+            previous_works: false,
+            secret_ends: None,
+            applied: Some("earlier".into()),
+        }),
+        ..Hand::default()
+    };
+    publish(&mut o);
+    assert_eq!(hints(&o).applied, "earlier");
+    assert!(matches!(key::next(&o, at(0)), Step::Update { .. }));
+}
+
+#[test]
+fn a_client_that_an_earlier_pass_made_is_given_its_properties_before_its_secret() {
+    let mut o = new(&json!({}));
+    o.key.metadata.finalizers = Some(vec![FINALIZER.into()]);
+    let Step::Begin(Some(first)) = key::next(&o, at(0)) else {
+        panic!("its first client is noted first");
+    };
+    let note = format!("{}/{}", first.key_manager, first.client.id);
+    o.key.metadata.annotations = Some([(hints::FIRST_CLIENT.to_owned(), note)].into());
+    (o.hand.exists, o.hand.looked) = (true, true);
+    assert!(matches!(key::next(&o, at(0)), Step::Update { .. }));
+    o.hand.updated = true;
+    assert!(!matches!(key::next(&o, at(0)), Step::Update { .. }));
 }

@@ -208,6 +208,12 @@ pub struct Attempt {
     pub id: String,
     /// Where.
     pub key_manager: KeyManagerRef,
+    /// What the client is to prove itself with.
+    #[serde(default)]
+    pub kind: CredentialKind,
+    /// Hash of the properties that the client is given, as [`Hints::applied`] has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub applied: String,
 }
 
 /// A client's first secret, before it is published.
@@ -216,9 +222,15 @@ pub struct Attempt {
 pub struct StoredAnswer {
     /// The client's id.
     pub client_id: String,
+    /// What it was made to prove itself with.
+    #[serde(default)]
+    pub kind: CredentialKind,
     /// Its secret.
     #[serde(serialize_with = "super::expose")]
     pub secret: SecretString,
+    /// Hash of the properties that it was given, as [`Hints::applied`] has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub applied: String,
     /// When the key manager ends the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ends: Option<Timestamp>,
@@ -350,6 +362,8 @@ pub struct InHand {
     pub previous_works: bool,
     /// When the key manager ends the secret.
     pub secret_ends: Option<Timestamp>,
+    /// Hash of the properties that an earlier pass gave the client; `None` where this one did.
+    pub applied: Option<String>,
 }
 
 impl Observed {

@@ -19,27 +19,30 @@ use testbed::key_managers::{
     oidc_provider::{OidcProvider, Options},
 };
 
-use super::beds::{self, Bed};
-use crate::support::provider;
+use super::{
+    beds::{self, Bed},
+    recorded::is_as_recorded,
+};
+use crate::{simulation::profile::Profile, support::provider};
 
 const REDIRECT: &str = "https://shop.example.com/callback";
 const RESOURCE: &str = "https://orders.example.com";
 
 #[tokio::test]
 async fn the_resident_key_manager_keeps_the_contract() {
-    contract(&Bed::resident()).await;
+    contract(&Bed::resident(), Profile::Resident).await;
 }
 
 #[tokio::test]
 async fn a_keycloak_realm_keeps_the_contract() {
     let keycloak = beds::keycloak().await;
-    contract(&Bed::keycloak(&keycloak, BED)).await;
+    contract(&Bed::keycloak(&keycloak, BED), Profile::Keycloak).await;
 }
 
 #[tokio::test]
 async fn a_keycloak_realm_with_a_policy_of_rotation_keeps_the_contract() {
     let keycloak = beds::keycloak().await;
-    contract(&Bed::keycloak(&keycloak, ROTATING)).await;
+    contract(&Bed::keycloak(&keycloak, ROTATING), Profile::KeycloakRotating).await;
 }
 
 #[tokio::test]
@@ -50,7 +53,7 @@ async fn an_open_registration_with_registration_tokens_that_rotate_keeps_the_con
     };
     provider();
     let server = OidcProvider::start(options).await.unwrap();
-    contract(&Bed::oidc_provider(&server, None)).await;
+    contract(&Bed::oidc_provider(&server, None), Profile::OidcOpen).await;
     assert!(server.clients().await.unwrap().is_empty(), "no client is left");
 }
 
@@ -63,7 +66,8 @@ async fn a_registration_with_an_initial_access_token_keeps_the_contract() {
     };
     provider();
     let server = OidcProvider::start(options).await.unwrap();
-    contract(&Bed::oidc_provider(&server, Some(server.initial_access_token()))).await;
+    let bed = Bed::oidc_provider(&server, Some(server.initial_access_token()));
+    contract(&bed, Profile::OidcToken).await;
 }
 
 #[tokio::test]
@@ -78,14 +82,14 @@ async fn a_registration_without_management_keeps_the_contract() {
         management: false,
         ..Bed::oidc_provider(&server, Some(server.initial_access_token()))
     };
-    contract(&bed).await;
+    contract(&bed, Profile::OidcUnmanaged).await;
 }
 
 #[tokio::test]
 async fn a_server_that_is_easy_about_registration_keeps_the_contract() {
     provider();
     let server = Canaille::start().await.unwrap();
-    contract(&Bed::canaille(&server)).await;
+    contract(&Bed::canaille(&server), Profile::Canaille).await;
 }
 
 /// A client at a driver, as one key has it.
@@ -96,7 +100,7 @@ struct Subject<'a> {
     properties: Properties,
 }
 
-async fn contract(bed: &Bed) {
+async fn contract(bed: &Bed, profile: Profile) {
     let driver = bed.open().await.unwrap().driver;
     let can = driver.capabilities().clone();
     for authentication in [
@@ -119,6 +123,47 @@ async fn contract(bed: &Bed) {
             an_app_with_logins_keeps_the_contract(subject).await;
         }
     }
+    if can.client_id == Choice::Ours {
+        let (secret, key) = (
+            ClientAuthentication::ClientSecretBasic,
+            ClientAuthentication::PrivateKeyJwt,
+        );
+        for (first, then) in [(secret, key), (key, secret)] {
+            let subject = Subject::new(bed, driver.clone(), "kind", first);
+            a_client_that_is_not_published_can_become_one_of_another_kind(subject, then).await;
+        }
+    }
+    is_as_recorded(bed, &driver, profile).await;
+}
+
+async fn a_client_that_is_not_published_can_become_one_of_another_kind(
+    subject: Subject<'_>,
+    authentication: ClientAuthentication,
+) {
+    let first = subject.made().await;
+    let subject = subject.managed(&first);
+    let properties = Properties {
+        authentication,
+        ..subject.properties
+    };
+    let subject = Subject { properties, ..subject };
+    let changed = subject
+        .driver
+        .update(&subject.client, &subject.properties)
+        .await
+        .unwrap();
+    assert!(matches!(changed, Changed::Done(_)), "{changed:?}");
+    let secret = subject.fresh();
+    let new = NewSecret {
+        kind: subject.kind(),
+        published: None,
+        secret: &secret,
+        room: Room::Replace,
+    };
+    let added = subject.driver.add_secret(&subject.client, new).await.unwrap();
+    assert!(matches!(added, SecretAdded::Added(_)), "{added:?}");
+    assert!(subject.works(&secret).await);
+    subject.driver.delete(&subject.client).await.unwrap();
 }
 
 async fn a_machine_keeps_the_contract(subject: Subject<'_>) {
@@ -290,6 +335,8 @@ impl<'a> Subject<'a> {
 
     async fn a_wrong_secret_is_refused(&self) {
         assert!(!self.works(&self.fresh()).await);
+        // Somebody wrote over it: no key either.
+        assert!(!self.works(&"damaged".to_owned().into()).await);
     }
 
     async fn a_create_can_be_repeated(&self) {

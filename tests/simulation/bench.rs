@@ -1,263 +1,71 @@
 //! One run: the servers, which stay, and the operator's process, which may die.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    num::NonZeroU32,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use appkeys::{
-    clock::Clock,
-    controller::{self, Context, Parts, Settings},
-    entropy::Entropy,
-    guard::WriteGuard,
-    key_manager::resident::{
-        ResidentKeyManagers, http::Issuers, revocations::Revocations, server::CurrentCertificate, store::RecordStore,
-    },
-    leader::{self, LeaderConfig, Leadership},
-    metrics::Metrics,
-};
+use appkeys::{api::CredentialKind, clock::Clock, entropy::Entropy};
 use jiff::{SignedDuration, Timestamp};
-use kube::Client;
-use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::{Value, json};
-use testbed::memory_api::{Fault, Faults, Id, MemoryApi, RequestInfo};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep},
-};
-use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
+use testbed::memory_api::{Id, MemoryApi};
+use tokio::time::{Instant, sleep};
 
 use super::{
     invariants::{Invariants, records},
-    key_manager::{self, Profile, Server, Servers, SimulatedDrivers},
-    record::{Record, Witness},
+    kinds,
+    process::Process,
+    profile::Profile,
+    record::Record,
+    runs,
+    schedule::Trace,
+    server::Server,
+    servers::Servers,
 };
 
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// When every run begins.
 const BEGIN: i64 = 1_800_000_000;
-
-/// What happens at the n-th write of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mishap {
-    DieBefore,
-    DieAfter,
-    Lose(Fault),
-}
-
-/// All writes of a run.
-type Trace = Arc<Mutex<Vec<String>>>;
-
-/// Decides over a process's requests, and remembers them.
-#[derive(Default)]
-pub(crate) struct Plan {
-    pub(crate) writes: AtomicUsize,
-    at: Mutex<Option<(usize, Mishap)>>,
-    rate: Mutex<Option<(SmallRng, f64)>>,
-    trace: Trace,
-    clock: Option<Clock>,
-    /// Whose requests they are, and where it can be seen who leads.
-    process: Option<(String, MemoryApi, Arc<Invariants>)>,
-    /// The lease cannot be reached any more, and everything else is slow.
-    pub(crate) cut_off: AtomicBool,
-    witness: Witness,
-    pub(crate) dying: CancellationToken,
-}
-
-impl std::fmt::Debug for Plan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Plan")
-    }
-}
-
-impl Faults for Plan {
-    fn decide(&self, request: &RequestInfo) -> Fault {
-        if let Some(mishap) = self.witness.request(request) {
-            return self.ruled(&format!("{:?} {}", request.verb, request.plural), mishap);
-        }
-        let cut_off = self.cut_off.load(Ordering::SeqCst);
-        if request.plural == "leases" && cut_off {
-            return Fault::LoseRequest;
-        }
-        if request.plural == "leases" || request.plural == "events" {
-            return Fault::Pass;
-        }
-        if cut_off && request.verb.writes() {
-            // Longer than a lease: it arrives when somebody else leads, unless its sender has given it up.
-            self.note(
-                &format!("{:?} {} {}, cut off", request.verb, request.plural, request.name),
-                Fault::Pass,
-            );
-            return Fault::Delay(2 * LEASE);
-        }
-        let write = request.verb.writes();
-        let fault = if write { self.at_write() } else { self.random(false) };
-        if write || fault != Fault::Pass {
-            let RequestInfo {
-                verb,
-                plural,
-                namespace,
-                name,
-                ..
-            } = request;
-            self.note(&format!("{verb:?} {plural} {namespace}/{name}"), fault);
-        }
-        fault
-    }
-
-    /// One writer: a process that still waits for a write leads.
-    fn arrives(&self, request: &RequestInfo) {
-        let Some((identity, api, invariants)) = &self.process else {
-            return;
-        };
-        if !request.verb.writes() || request.plural == "leases" {
-            return;
-        }
-        let store = api.store();
-        let lease = store.get(&Id::of("coordination.k8s.io/v1", "leases", "appkeys", "appkeys"));
-        let holder = lease
-            .map(|lease| lease["spec"]["holderIdentity"].clone())
-            .unwrap_or_default();
-        if holder != *identity.as_str() {
-            let (verb, plural) = (request.verb, &request.plural);
-            invariants.break_with(&format!(
-                "{verb:?} {plural} {} by {identity} although {holder} leads",
-                request.name
-            ));
-        }
-    }
-}
-
-impl Plan {
-    /// What happens to a call to a key manager.
-    pub(crate) fn decide_call(&self, what: &str, writes: bool) -> Fault {
-        if let Some(mishap) = self.witness.call(what, writes) {
-            return self.ruled(what, mishap);
-        }
-        if writes && self.cut_off.load(Ordering::SeqCst) {
-            self.note(&format!("{what}, cut off"), Fault::Pass);
-            return Fault::Delay(2 * LEASE);
-        }
-        let fault = if writes { self.at_write() } else { self.random(false) };
-        if writes || fault != Fault::Pass {
-            self.note(what, fault);
-        }
-        fault
-    }
-
-    fn at_write(&self) -> Fault {
-        let n = self.writes.fetch_add(1, Ordering::SeqCst);
-        let at = *self.at.lock().unwrap();
-        match at.filter(|(at, _)| *at == n) {
-            None => self.random(true),
-            Some((_, Mishap::Lose(fault))) => fault,
-            Some((_, Mishap::DieBefore)) => {
-                self.dying.cancel();
-                Fault::Hang
-            }
-            Some((_, Mishap::DieAfter)) => {
-                self.dying.cancel();
-                Fault::ApplyAndHang
-            }
-        }
-    }
-
-    /// What a rule of the run wants.
-    fn ruled(&self, what: &str, mishap: Mishap) -> Fault {
-        let fault = match mishap {
-            Mishap::Lose(fault) => fault,
-            Mishap::DieBefore => Fault::Hang,
-            Mishap::DieAfter => Fault::ApplyAndHang,
-        };
-        if !matches!(mishap, Mishap::Lose(_)) {
-            self.dying.cancel();
-        }
-        self.note(what, fault);
-        fault
-    }
-
-    fn note(&self, what: &str, fault: Fault) {
-        let now = self.clock.as_ref().map(Clock::now);
-        let mut line = format!("{:?} {what}", now.unwrap_or_default());
-        if fault != Fault::Pass {
-            let _ = write!(line, " {fault:?}");
-        }
-        self.trace.lock().unwrap().push(line);
-    }
-
-    fn random(&self, write: bool) -> Fault {
-        let mut rate = self.rate.lock().unwrap();
-        let Some((rng, probability)) = &mut *rate else {
-            return Fault::Pass;
-        };
-        if !rng.random_bool(*probability) {
-            return Fault::Pass;
-        }
-        let delay = Duration::from_millis(rng.random_range(1..2500));
-        match rng.random_range(0..if write { 9 } else { 4 }) {
-            0 => Fault::Refuse([401, 403, 429, 500][rng.random_range(0..4)]),
-            1 => Fault::LoseRequest,
-            2 => Fault::Delay(delay),
-            3 | 4 => Fault::LoseAnswer,
-            5 | 6 => Fault::Late(delay),
-            7 => {
-                self.dying.cancel();
-                Fault::Hang
-            }
-            _ => {
-                self.dying.cancel();
-                Fault::ApplyAndHang
-            }
-        }
-    }
-}
 
 /// The servers of one run.
 pub(crate) struct Bench {
     pub(crate) api: MemoryApi,
     pub(crate) invariants: Arc<Invariants>,
-    clock: Clock,
-    entropy: Entropy,
-    process: Option<Process>,
+    pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
+    pub(super) process: Option<Process>,
     /// A process that leads, or led, beside it.
     elder: Option<Process>,
-    processes: usize,
-    cluster_id: String,
+    pub(super) processes: usize,
+    pub(super) cluster_id: String,
+    /// What the clients of its keys hold, where their specs do not say it.
+    pub(crate) kind: CredentialKind,
     pub(crate) servers: Servers,
     pub(crate) record: Arc<Record>,
     /// How long a claim to lead lasts; longer ones make days pass quicker.
     pub(crate) lease: Duration,
-    trace: Trace,
-}
-
-/// A running operator.
-struct Process {
-    plan: Arc<Plan>,
-    stop: CancellationToken,
-    _tasks: JoinSet<()>,
+    pub(super) trace: Trace,
 }
 
 impl Bench {
     /// Servers with two key managers of these profiles, a namespace and an Application; nothing runs yet.
     pub(crate) fn new(seed: u64, first: Profile, second: Profile) -> Self {
+        Self::of_kind(seed, first, second, CredentialKind::Secret)
+    }
+
+    /// The same for keys whose clients hold this, where their specs do not say otherwise.
+    pub(crate) fn of_kind(seed: u64, first: Profile, second: Profile, kind: CredentialKind) -> Self {
         let start = Instant::now();
         let begin = Timestamp::from_second(BEGIN).unwrap();
         let clock = Clock::new(move || begin + SignedDuration::try_from(start.elapsed()).unwrap());
         let time = clock.clone();
         let api = MemoryApi::new(Arc::new(move || time.now().to_string()));
-        let entropy = key_manager::entropy(seed);
+        let entropy = runs::entropy(seed);
         let simulated = [("first", first), ("second", second)].into_iter();
         let simulated = simulated.filter(|(_, profile)| *profile != Profile::Resident);
-        let servers = simulated.map(|(name, profile)| (name.to_owned(), Arc::new(Server::new(name, profile))));
+        let server =
+            |(name, profile): (&str, _)| (name.to_owned(), Arc::new(Server::new(name, profile, clock.clone())));
+        let servers = simulated.map(server);
         let servers = Servers(servers.collect());
         let invariants = Arc::new(Invariants::new(clock.clone(), servers.clone()));
         let watch = invariants.clone();
@@ -280,6 +88,7 @@ impl Bench {
             elder: None,
             processes: 0,
             cluster_id: "cluster".into(),
+            kind,
             servers,
             record: Arc::default(),
             lease: LEASE,
@@ -296,138 +105,16 @@ impl Bench {
                     json!({}),
                 );
             }
-            store.put(
-                &Id::ours("clusterkeymanagers", "", "first"),
-                json!({"spec": {"default": true, "resident": {"accessTokenLifetime": "12h"}}}),
-            );
-            store.put(
-                &Id::ours("clusterkeymanagers", "", "second"),
-                json!({"spec": {"resident": {"accessTokenLifetime": "12h"}}}),
-            );
+            for name in ["first", "second"] {
+                let mut spec = json!({"resident": {"accessTokenLifetime": "12h"}, "access": kinds::access(kind)});
+                if name == "first" {
+                    spec["default"] = true.into();
+                }
+                store.put(&Id::ours("clusterkeymanagers", "", name), json!({"spec": spec}));
+            }
             store.put(&Id::ours("applications", "team", "shop"), json!({"spec": {}}));
         });
         bench
-    }
-
-    /// Starts a process without faults.
-    pub(crate) fn start(&mut self) {
-        self.start_with(None, None);
-    }
-
-    /// Starts a process that has this mishap at that write.
-    pub(crate) fn start_with(&mut self, at: Option<(usize, Mishap)>, rate: Option<(u64, f64)>) {
-        let identity = format!("process-{}", self.processes + 1);
-        let plan = Arc::new(Plan {
-            trace: self.trace.clone(),
-            clock: Some(self.clock.clone()),
-            process: Some((identity.clone(), self.api.clone(), self.invariants.clone())),
-            witness: Witness::new(&self.record, self.processes + 1, &self.clock),
-            ..Plan::default()
-        });
-        self.note(&format!("{identity} starts"));
-        *plan.at.lock().unwrap() = at;
-        *plan.rate.lock().unwrap() = rate.map(|(seed, probability)| (SmallRng::seed_from_u64(seed), probability));
-        self.processes += 1;
-        let leadership = Leadership::default();
-        let service = self.api.service(plan.clone());
-        let guarded = ServiceBuilder::new()
-            .layer(WriteGuard(leadership.clone()))
-            .service(service.clone());
-        let (client, guarded) = (Client::new(service, "appkeys"), Client::new(guarded, "appkeys"));
-        let lease = LeaderConfig {
-            namespace: "appkeys".into(),
-            name: "appkeys".into(),
-            identity,
-            duration: self.lease,
-            renew_every: self.lease / 5,
-            request_timeout: REQUEST_TIMEOUT,
-        };
-        let store = Arc::new(RecordStore::new(guarded.clone(), "appkeys"));
-        let drivers = self.drivers(&client, &guarded, store.clone(), plan.clone());
-        let settings = Settings {
-            cluster_id: self.cluster_id.clone(),
-            operator_namespace: "appkeys".into(),
-            deletion_deadline: SignedDuration::from_hours(1),
-            namespace_calls: NonZeroU32::new(10).unwrap(),
-        };
-        let (clock, entropy, dying) = (self.clock.clone(), self.entropy.clone(), plan.dying.clone());
-        let stop = CancellationToken::new();
-        let stopping = stop.clone();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let controllers = async {
-                leadership.acquired().await;
-                let parts = Parts {
-                    client: guarded,
-                    settings,
-                    clock: clock.clone(),
-                    entropy,
-                    drivers,
-                    leadership: leadership.clone(),
-                    metrics: Arc::new(Metrics::default()),
-                };
-                let ctx = Arc::new(Context::new(parts));
-                tokio::select! {
-                    biased;
-                    () = controller::run(ctx, stopping) => {}
-                    () = leadership.lost() => {}
-                }
-            };
-            let leading = leader::run(
-                client,
-                lease,
-                clock.clone(),
-                leadership.clone(),
-                CancellationToken::new(),
-            );
-            tokio::select! {
-                biased;
-                () = controllers => {}
-                () = leading => {}
-                () = store.run() => {}
-                () = dying.cancelled() => {}
-            }
-            dying.cancel();
-        });
-        self.process = Some(Process {
-            plan,
-            stop,
-            _tasks: tasks,
-        });
-    }
-
-    /// A process's drivers: the resident one, and the ways to the servers.
-    fn drivers(
-        &self,
-        client: &Client,
-        guarded: &Client,
-        store: Arc<RecordStore>,
-        plan: Arc<Plan>,
-    ) -> Arc<SimulatedDrivers> {
-        let resident = ResidentKeyManagers {
-            store,
-            revocations: Arc::new(Revocations::new(
-                client.clone(),
-                guarded.clone(),
-                "appkeys",
-                self.clock.clone(),
-                self.entropy.clone(),
-            )),
-            issuers: Issuers::default(),
-            certificate: CurrentCertificate::default(),
-            service_url: "https://appkeys.appkeys.svc:8443".parse().unwrap(),
-            names: vec![],
-            clock: self.clock.clone(),
-            entropy: self.entropy.clone(),
-            client: guarded.clone(),
-            namespace: "appkeys".into(),
-        };
-        Arc::new(SimulatedDrivers {
-            resident,
-            servers: self.servers.clone(),
-            plan,
-            clock: self.clock.clone(),
-        })
     }
 
     /// Kills the process, and one that may still run beside it.
@@ -480,9 +167,21 @@ impl Bench {
     /// Applies a key of namespace `team`.
     pub(crate) fn put_key(&self, name: &str, spec: &Value) {
         let mut all = json!({"applicationRef": {"name": "shop"}, "environment": "Production"});
+        let spec = kinds::spec(self.kind, spec);
         all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         self.api
             .edit(|store| store.put(&Id::ours("applicationkeys", "team", name), json!({"spec": all})));
+    }
+
+    /// Writes something else over what the client of a key of namespace `team` proves itself with.
+    pub(crate) fn tamper(&self, name: &str) {
+        let id = Id::secret("team", name);
+        let secret = self.get(&id).unwrap_or_default();
+        let entries = ["client-secret", "private-key.pem"];
+        for entry in entries.into_iter().filter(|entry| !secret["data"][entry].is_null()) {
+            let text = data_encoding::BASE64.encode(kinds::TAMPERED.as_bytes());
+            self.api.edit(|store| store.put(&id, json!({"data": {entry: text}})));
+        }
     }
 
     /// An object.
@@ -521,46 +220,6 @@ impl Bench {
     }
 }
 
-/// Whether a key is ready, and its status speaks of its spec.
-pub(crate) fn ready(key: &Value) -> bool {
-    let conditions = key["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    key["status"]["observedGeneration"] == key["metadata"]["generation"]
-        && conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
-        && !conditions.iter().any(|c| c["type"] == "UpToDate")
-}
-
-/// Runs a future on a runtime of its own, with the clock paused.
-pub(crate) fn run<T>(run: impl Future<Output = T>) -> T {
-    crate::support::provider();
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(run)
-}
-
-/// Plays all of `runs`, as many at once as there are cores. What failed, in the order of the runs.
-pub(crate) fn side_by_side<R: Send>(runs: Vec<R>, play: impl Fn(R) -> Option<String> + Sync) -> Vec<String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let runs = Mutex::new(runs.into_iter().enumerate());
-    let failures = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                while let Some((n, run)) = { runs.lock().unwrap().next() } {
-                    let played = catch_unwind(AssertUnwindSafe(|| play(run)));
-                    let failure = played.unwrap_or_else(|_| Some(format!("run {n} panicked")));
-                    if let Some(failure) = failure {
-                        failures.lock().unwrap().insert(n, failure);
-                    }
-                }
-            });
-        }
-    });
-    failures.into_inner().unwrap().into_values().collect()
-}
-
 impl Bench {
     /// The ids of all clients at all key managers.
     pub(crate) fn clients(&self) -> Vec<String> {
@@ -577,16 +236,12 @@ impl Bench {
             .filter(|(_, event)| event["reason"] == "PossibleOrphan")
             .count()
     }
-}
 
-impl Bench {
     /// Lets time pass without a process.
     pub(crate) async fn pass_alone(&self, time: Duration) {
         sleep(time).await;
     }
-}
 
-impl Bench {
     /// Lets time pass; a process that dies stays dead, and ends it.
     pub(crate) async fn until_dead(&self, time: Duration) {
         let end = Instant::now() + time;
@@ -594,9 +249,7 @@ impl Bench {
             sleep(Duration::from_millis(250)).await;
         }
     }
-}
 
-impl Bench {
     /// Takes the process away alive: it runs until what is returned is dropped, beside those that are started later.
     pub(crate) fn set_aside(&mut self) -> impl Sized + use<> {
         self.process.take()
@@ -606,4 +259,12 @@ impl Bench {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+/// Whether a key is ready, and its status speaks of its spec.
+pub(crate) fn ready(key: &Value) -> bool {
+    let conditions = key["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    key["status"]["observedGeneration"] == key["metadata"]["generation"]
+        && conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+        && !conditions.iter().any(|c| c["type"] == "UpToDate")
 }

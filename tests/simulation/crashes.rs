@@ -3,14 +3,21 @@
 
 use std::time::Duration;
 
+use appkeys::{
+    api::CredentialKind,
+    key_manager::{KeyAlgorithm, private_key},
+};
 use jiff::SignedDuration;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use testbed::memory_api::{Fault, Id};
 
 use super::{
-    bench::{Bench, Mishap, ready, run, side_by_side},
+    bench::{Bench, ready},
     invariants::entry,
-    key_manager::{PROFILES, Profile},
+    profile::{Profile, with_kinds},
+    runs::{run, side_by_side},
+    schedule::Mishap,
 };
 
 const LATE: Duration = Duration::from_millis(2500);
@@ -34,16 +41,25 @@ struct Story {
     good: fn(&Bench) -> bool,
     clients: usize,
     overlap: SignedDuration,
-    /// The key managers that can do it.
-    fits: fn(Profile) -> bool,
+    /// The key managers that can do it, and the kinds of credential that it concerns.
+    fits: fn(Profile, CredentialKind) -> bool,
     /// Time without an operator before it.
     idle: Duration,
 }
 
-const SOON: Duration = Duration::from_secs(20);
+/// Longer than the lease.
+const SOON: Duration = Duration::from_secs(65);
+/// Minutes pass quicker than with the usual one.
+const LEASE: Duration = Duration::from_mins(1);
 
-fn two_secrets(profile: Profile) -> bool {
-    !matches!(profile, Profile::OneSecret | Profile::GivenIdentity)
+/// Whether a client's credential can be changed.
+fn changes(profile: Profile, kind: CredentialKind) -> bool {
+    profile.facts().capabilities.with(kind).secret_at_rotation.is_some()
+}
+
+/// Whether a client has one.
+fn provable(_: Profile, kind: CredentialKind) -> bool {
+    kind != CredentialKind::Nothing
 }
 
 fn plain() -> Value {
@@ -52,13 +68,19 @@ fn plain() -> Value {
 
 /// A client that is there already, a Secret that proves whose it is, and a rule that lets it be taken over.
 fn adopt(bench: &Bench) {
-    bench.servers.0["first"].plant(std::iter::once("theirs".to_owned()));
     let encoded = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
+    let (entry, theirs) = if bench.kind == CredentialKind::PrivateKey {
+        let key = private_key::generate(KeyAlgorithm::ES256).unwrap();
+        ("private-key.pem", key.expose_secret().to_owned())
+    } else {
+        ("client-secret", "their-secret".to_owned())
+    };
     let proof = json!({
-        "client-secret": encoded("their-secret-of-theirs"),
+        entry: encoded(&theirs),
         "registration-client-uri": encoded("https://key-manager/register/theirs"),
         "registration-access-token": encoded("registration-0"),
     });
+    bench.servers.0["first"].plant(bench.kind, std::iter::once(("theirs".to_owned(), theirs)));
     let rules = json!([{"namespaceSelector": {}, "adopt": true}]);
     bench.api.edit(|store| {
         store.put(&Id::secret("team", "proof"), json!({"data": proof}));
@@ -71,7 +93,7 @@ fn adopt(bench: &Bench) {
     bench.put_key("k", &json!({"adopt": adopt, "accessTokens": [{"name": "t"}]}));
 }
 
-const STORIES: [Story; 9] = [
+const STORIES: [Story; 11] = [
     Story {
         name: "new key",
         before: None,
@@ -79,7 +101,7 @@ const STORIES: [Story; 9] = [
         good: |bench| ready(&bench.key("k")),
         clients: 1,
         overlap: SignedDuration::ZERO,
-        fits: |_| true,
+        fits: |_, _| true,
         idle: SOON,
     },
     Story {
@@ -89,7 +111,7 @@ const STORIES: [Story; 9] = [
         good: |bench| ready(&bench.key("k")) && bench.key("k")["status"]["clientId"] == "theirs",
         clients: 1,
         overlap: SignedDuration::ZERO,
-        fits: |profile| profile != Profile::Resident,
+        fits: |profile, kind| profile != Profile::Resident && provable(profile, kind),
         idle: SOON,
     },
     Story {
@@ -102,7 +124,7 @@ const STORIES: [Story; 9] = [
         good: |bench| ready(&bench.key("k")) && bench.key("k")["status"]["credential"]["version"].as_i64() >= Some(2),
         clients: 1,
         overlap: SignedDuration::from_mins(10),
-        fits: two_secrets,
+        fits: |profile, kind| profile.facts().overlaps(kind),
         idle: SOON,
     },
     Story {
@@ -115,7 +137,7 @@ const STORIES: [Story; 9] = [
         good: |bench| ready(&bench.key("k")) && bench.key("k")["status"]["credential"]["version"].as_i64() >= Some(2),
         clients: 1,
         overlap: SignedDuration::ZERO,
-        fits: |profile| profile != Profile::GivenIdentity,
+        fits: changes,
         idle: SOON,
     },
     Story {
@@ -130,8 +152,23 @@ const STORIES: [Story; 9] = [
         },
         clients: 1,
         overlap: SignedDuration::ZERO,
-        fits: |_| true,
+        fits: |_, kind| kind == CredentialKind::Secret,
         idle: Duration::from_hours(9),
+    },
+    Story {
+        name: "change of the client",
+        before: Some(plain),
+        act: |bench| {
+            let spec = json!({"spec": {"displayName": "Another name"}});
+            bench
+                .api
+                .edit(|store| store.put(&Id::ours("applications", "team", "shop"), spec));
+        },
+        good: |bench| ready(&bench.key("k")) && bench.trace().contains("update"),
+        clients: 1,
+        overlap: SignedDuration::from_mins(10),
+        fits: |profile, _| profile != Profile::Resident,
+        idle: SOON,
     },
     Story {
         name: "replacement of the client",
@@ -148,7 +185,30 @@ const STORIES: [Story; 9] = [
         },
         clients: 1,
         overlap: SignedDuration::from_mins(10),
-        fits: |_| true,
+        fits: provable,
+        idle: SOON,
+    },
+    Story {
+        name: "another kind of credential",
+        before: Some(plain),
+        act: |bench| {
+            let other = match bench.kind {
+                CredentialKind::PrivateKey => "ClientSecretBasic",
+                CredentialKind::Secret | CredentialKind::Nothing => "PrivateKeyJwt",
+            };
+            let mut spec = plain();
+            spec["clientAuthentication"] = other.into();
+            bench.put_key("k", &spec);
+        },
+        good: |bench| {
+            let key = bench.key("k");
+            ready(&key)
+                && key["status"]["credential"]["version"].as_i64() >= Some(2)
+                && bench.clients().len() <= 1 + bench.named_orphans()
+        },
+        clients: 1,
+        overlap: SignedDuration::from_mins(10),
+        fits: |profile, kind| provable(profile, kind) && profile.facts().serves(CredentialKind::PrivateKey),
         idle: SOON,
     },
     Story {
@@ -169,7 +229,7 @@ const STORIES: [Story; 9] = [
         },
         clients: 1,
         overlap: SignedDuration::from_mins(10),
-        fits: |_| true,
+        fits: |_, _| true,
         idle: SOON,
     },
     Story {
@@ -185,7 +245,7 @@ const STORIES: [Story; 9] = [
         good: |bench| ready(&bench.key("k")) && bench.key("k")["status"]["secretRef"]["name"] == "renamed",
         clients: 1,
         overlap: SignedDuration::from_mins(10),
-        fits: |_| true,
+        fits: |_, _| true,
         idle: SOON,
     },
     Story {
@@ -199,14 +259,19 @@ const STORIES: [Story; 9] = [
         good: |bench| bench.get(&Id::ours("applicationkeys", "team", "k")).is_none(),
         clients: 0,
         overlap: SignedDuration::ZERO,
-        fits: |_| true,
+        fits: |_, _| true,
         idle: SOON,
     },
 ];
 
 /// Plays a story; the mishap is at a write of the process that plays it. Gives the number of its writes.
-async fn play(story: &Story, profile: Profile, mishap: Option<(usize, Mishap)>) -> Result<usize, String> {
-    let mut bench = Bench::new(1, profile, profile);
+async fn play(
+    story: &Story,
+    (profile, kind): (Profile, CredentialKind),
+    mishap: Option<(usize, Mishap)>,
+) -> Result<usize, String> {
+    let mut bench = Bench::of_kind(1, profile, profile, kind);
+    bench.lease = LEASE;
     if let Some(before) = story.before {
         bench.put_key("k", &before());
     }
@@ -234,7 +299,7 @@ async fn play(story: &Story, profile: Profile, mishap: Option<(usize, Mishap)>) 
     let later = bench.writes();
     let report = |what: String| {
         format!(
-            "{} at {profile:?} with {mishap:?}: {what}\n{}\n{:#}",
+            "{} of {kind} at {profile:?} with {mishap:?}: {what}\n{}\n{:#}",
             story.name,
             bench.trace(),
             bench.key("k")
@@ -248,7 +313,12 @@ async fn play(story: &Story, profile: Profile, mishap: Option<(usize, Mishap)>) 
         return Err(report(broken.join("\n")));
     }
     let (clients, named) = (bench.clients(), bench.named_orphans());
-    if clients.len() < story.clients || clients.len() > story.clients + named {
+    let lost = if mishap.is_none() && profile.facts().is_managed() {
+        0
+    } else {
+        named
+    };
+    if clients.len() < story.clients || clients.len() > story.clients + lost {
         return Err(report(format!(
             "{} clients instead of {}, {named} orphans are named",
             clients.len(),
@@ -273,19 +343,22 @@ async fn play(story: &Story, profile: Profile, mishap: Option<(usize, Mishap)>) 
     Ok(writes)
 }
 
+/// `STORY=name` plays just that one.
 #[test]
 fn any_single_fault_at_any_single_write_ends_well() {
     let mut runs = vec![];
+    let wanted = std::env::var("STORY").ok();
     let all = STORIES
         .iter()
-        .flat_map(|story| PROFILES.map(|profile| (story, profile)));
-    for (story, profile) in all.filter(|(story, profile)| (story.fits)(*profile)) {
-        let writes = run(play(story, profile, None)).unwrap();
-        runs.extend((0..writes).flat_map(|at| MISHAPS.map(|mishap| (story, profile, at, mishap))));
+        .filter(|story| wanted.as_ref().is_none_or(|wanted| story.name == wanted))
+        .flat_map(|story| with_kinds().map(move |subject| (story, subject)));
+    for (story, subject) in all.filter(|(story, (profile, kind))| (story.fits)(*profile, *kind)) {
+        let writes = run(play(story, subject, None)).unwrap();
+        runs.extend((0..writes).flat_map(|at| MISHAPS.map(|mishap| (story, subject, at, mishap))));
     }
     let all = runs.len();
-    let failures = side_by_side(runs, |(story, profile, at, mishap)| {
-        run(play(story, profile, Some((at, mishap)))).err()
+    let failures = side_by_side(runs, |(story, subject, at, mishap)| {
+        run(play(story, subject, Some((at, mishap)))).err()
     });
     assert!(
         failures.is_empty(),

@@ -6,15 +6,17 @@ use std::{
 };
 
 use appkeys::{
+    api::CredentialKind,
     clock::Clock,
     key_manager::resident::record::{self, ClientRecord},
+    plan::hints::Hints,
 };
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use testbed::memory_api::{Id, Store};
 
-use super::key_manager::Servers;
+use super::{client, kinds::TAMPERED, servers::Servers};
 
 /// A secret that was in a published Secret.
 #[derive(Clone, Debug)]
@@ -77,18 +79,28 @@ impl Invariants {
         std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).trace)
     }
 
+    /// Whether a client proves itself with this: at the resident key managers, whose clients these are, or at a server.
+    fn work(&self, records: &BTreeMap<String, ClientRecord>, client_id: &str, credential: &str) -> bool {
+        let now = self.clock.now();
+        let resident = records.get(client_id).is_some_and(|record| {
+            let key = client::public(credential);
+            let digest = record::sha256(&credential.to_owned().into());
+            record.accepts(&digest, now) || record.keys(now).any(|known| Some(known) == key.as_ref())
+        });
+        resident || self.servers.accept(client_id, credential)
+    }
+
+    /// Whether a workload that holds this is let in anywhere.
+    pub(crate) fn works(&self, store: &Store, client_id: &str, credential: &str) -> bool {
+        self.work(&records(store), client_id, credential)
+    }
+
     /// Looks at the objects after a write.
     pub(crate) fn look(&self, store: &Store) {
         let now = self.clock.now();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let records = records(store);
-        let works = |client_id: &str, secret: &str| {
-            let digest = record::sha256(&secret.to_owned().into());
-            records
-                .get(client_id)
-                .is_some_and(|record| record.accepts(&digest, now))
-                || self.servers.accept(client_id, secret)
-        };
+        let works = |client_id: &str, credential: &str| self.work(&records, client_id, credential);
         let mut broken = vec![];
         for (id, key) in store.all("applicationkeys") {
             let ready = key["status"]["conditions"]
@@ -111,26 +123,31 @@ impl Invariants {
             let Some(secret) = store.get(&Id::secret(&id.namespace, name)) else {
                 continue;
             };
-            let (Some(client_id), Some(value)) = (entry(secret, "client-id"), entry(secret, "client-secret")) else {
+            let Some((client_id, value)) = credential(secret) else {
                 continue;
             };
             // No lost secret: what is published works, or the key says that it is not ready.
-            if ready && !deleting && value != "tampered" && !works(&client_id, &value) {
+            if ready && !deleting && value != TAMPERED && !works(&client_id, &value) {
                 broken.push(format!(
                     "{now}: key {} is ready and its published secret does not work",
                     id.name
                 ));
             }
         }
-        for (_, secret) in store.all("secrets") {
+        for (id, secret) in store.all("secrets") {
             let Some(key) = secret["metadata"]["labels"]["appkeys.dev/key"].as_str() else {
                 continue;
             };
-            let (Some(client_id), Some(value)) = (entry(secret, "client-id"), entry(secret, "client-secret")) else {
+            let Some((client_id, value)) = credential(secret) else {
                 continue;
             };
-            if value == "tampered" {
+            if value == TAMPERED {
                 continue;
+            }
+            if let Some(public) = client::public(&value)
+                && public.common.key_id != entry(secret, "key-id")
+            {
+                broken.push(format!("{now}: Secret {} names another key than it has", id.name));
             }
             // The same secret under another name, or back again, is not replaced.
             let known = inner
@@ -139,7 +156,7 @@ impl Invariants {
                 .position(|seen| seen.client_id == client_id && seen.secret == value);
             if known.is_none() {
                 // What is published works: it was used before.
-                if self.servers.never_used(&client_id, &value) {
+                if !value.is_empty() && self.servers.never_used(&client_id, &value) {
                     broken.push(format!("{now}: a secret of key {key} is published that was never used"));
                 }
                 for seen in inner
@@ -184,6 +201,17 @@ pub(crate) fn records(store: &Store) -> BTreeMap<String, ClientRecord> {
         .all("secrets")
         .filter_map(|(_, secret)| serde_json::from_str::<ClientRecord>(&entry(secret, "record")?).ok());
     records.map(|record| (record.client_id.clone(), record)).collect()
+}
+
+/// The client of a published Secret, and the secret or private key that it proves itself with; a public one has none.
+pub(crate) fn credential(secret: &Value) -> Option<(String, String)> {
+    let annotations = serde_json::from_value(secret["metadata"]["annotations"].clone()).ok()?;
+    let credential = match Hints::read(&annotations).kind {
+        CredentialKind::Secret => entry(secret, "client-secret")?,
+        CredentialKind::PrivateKey => entry(secret, "private-key.pem")?,
+        CredentialKind::Nothing => String::new(),
+    };
+    Some((entry(secret, "client-id")?, credential))
 }
 
 /// An entry of a Secret as text.

@@ -2,8 +2,17 @@
 //!
 //! Each run has a paused clock, so an hour passes in microseconds, and random choices from a seed that a failure prints.
 
+pub(crate) mod recorded; // what was found out about a real server
+pub(crate) mod profile; // kinds of key manager, most of them recorded
+mod client; // a client as a simulated server has it
+mod server; // key managers of every profile
+mod servers; // those of one run
+mod driver; // a process's way to them
+mod schedule; // what happens to requests and calls on their way
 mod bench; // servers, clock and process of one run
-mod key_manager; // key managers of every profile
+mod process; // the operator's process in a run
+mod kinds; // keys whose clients hold secrets, private keys, or nothing
+mod runs; // runs side by side
 mod record; // what processes ask of the servers, and rules over it
 mod invariants; // what must hold after each write, whatever happened
 

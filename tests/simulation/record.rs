@@ -9,7 +9,7 @@ use appkeys::clock::Clock;
 use jiff::Timestamp;
 use testbed::memory_api::{RequestInfo, Verb};
 
-use super::bench::Mishap;
+use super::schedule::Mishap;
 
 /// One request to the API server, or one call to a key manager.
 #[derive(Clone, Debug, PartialEq, Eq)]

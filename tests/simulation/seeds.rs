@@ -2,62 +2,87 @@
 
 use std::time::Duration;
 
+use appkeys::api::{ClientAuthentication, CredentialKind};
 use jiff::SignedDuration;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::memory_api::Id;
 
 use super::{
-    bench::{Bench, ready, run, side_by_side},
-    key_manager::PROFILES,
+    bench::{Bench, ready},
+    profile::all,
+    runs::{run, side_by_side},
 };
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
+/// A key's spec: what its client holds, where it is, and how it is rotated.
+fn spec(authentication: ClientAuthentication, more: &Value) -> Value {
+    let mut spec = json!({"rotation": {"overlap": "1m"}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    if authentication != ClientAuthentication::None {
+        spec["clientAuthentication"] = json!(authentication);
+    }
+    spec
+}
+
 /// One life: edits, rotations, tampering, restarts and faults; then peace, in which all must heal.
 async fn life(seed: u64) -> Result<(), String> {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let mut profile = || PROFILES[rng.random_range(0..PROFILES.len())];
+    let profiles: Vec<_> = all().collect();
+    let mut profile = || profiles[rng.random_range(0..profiles.len())];
     let (first, second) = (profile(), profile());
-    let mut bench = Bench::new(seed, first, second);
-    bench.note(&format!("key managers: {first:?}, {second:?}"));
+    // A public client has what the bench gives it; the others say what they have, and may say something else later.
+    let mut bench = Bench::of_kind(seed, first, second, CredentialKind::Nothing);
+    let (here, there) = (first.facts(), second.facts());
+    let works: Vec<_> = here
+        .works
+        .iter()
+        .filter(|one| there.works.contains(one))
+        .copied()
+        .collect();
+    let provable: Vec<_> = works
+        .iter()
+        .filter(|one| **one != ClientAuthentication::None)
+        .copied()
+        .collect();
+    let mut kinds = KEYS.map(|_| works[rng.random_range(0..works.len())]);
+    bench.note(&format!("key managers: {first:?}, {second:?}; keys: {kinds:?}"));
+    if rng.random_bool(0.5) {
+        bench.servers.0.values().for_each(|server| server.live_as_recorded());
+    }
     bench.invariants.expect_overlap(SignedDuration::ZERO);
-    for key in KEYS {
-        bench.put_key(
-            key,
-            &json!({"accessTokens": [{"name": "t"}], "rotation": {"overlap": "1m"}}),
-        );
+    for (key, kind) in KEYS.iter().zip(kinds) {
+        bench.put_key(key, &spec(kind, &json!({"accessTokens": [{"name": "t"}]})));
     }
     bench.start_with(None, Some((rng.random(), 0.15)));
     for round in 0..rng.random_range(3..8) {
-        let key = KEYS[rng.random_range(0..KEYS.len())];
-        let trigger = format!("round-{round}");
-        match rng.random_range(0..9) {
-            0 => bench.put_key(key, &json!({"rotation": {"overlap": "1m", "trigger": trigger}})),
-            1 => bench.put_key(
-                key,
-                &json!({"rotation": {"overlap": "1m", "trigger": trigger, "strategy": "ReplaceClient"}}),
+        let n = rng.random_range(0..KEYS.len());
+        let (key, trigger) = (KEYS[n], format!("round-{round}"));
+        let put = |bench: &Bench, kind, more: Value| bench.put_key(key, &spec(kind, &more));
+        match rng.random_range(0..10) {
+            0 => put(
+                &bench,
+                kinds[n],
+                json!({"rotation": {"overlap": "1m", "trigger": trigger}}),
             ),
-            2 => bench.put_key(
-                key,
-                &json!({"rotation": {"overlap": "1m", "trigger": trigger, "strategy": "InPlace"}}),
-            ),
+            1 | 2 => {
+                let strategy = ["ReplaceClient", "InPlace"][rng.random_range(0..2)];
+                let rotation = json!({"overlap": "1m", "trigger": trigger, "strategy": strategy});
+                put(&bench, kinds[n], json!({"rotation": rotation}));
+            }
             3 => {
                 let manager = ["first", "second"][rng.random_range(0..2)];
-                bench.put_key(
-                    key,
-                    &json!({"keyManagerRef": {"name": manager}, "rotation": {"overlap": "1m"}}),
-                );
+                put(&bench, kinds[n], json!({"keyManagerRef": {"name": manager}}));
             }
             4 => bench.api.edit(|store| store.delete(&Id::secret("team", key))),
-            5 => bench.api.edit(|store| {
-                let id = Id::secret("team", key);
-                if store.get(&id).is_some() {
-                    store.put(&id, json!({"data": {"client-secret": "dGFtcGVyZWQ="}}));
-                }
-            }),
+            5 => bench.tamper(key),
             6 => bench.api.drop_watches(),
             7 => bench.cut_off(),
+            8 if kinds[n] != ClientAuthentication::None => {
+                kinds[n] = provable[rng.random_range(0..provable.len())];
+                put(&bench, kinds[n], json!({}));
+            }
             _ => bench.kill(),
         }
         let time = Duration::from_secs(rng.random_range(1..90));

@@ -5,15 +5,17 @@ use std::time::Duration;
 use testbed::memory_api::{Fault, Id};
 
 use super::{
-    bench::{Bench, Mishap, ready, run},
-    key_manager::Profile,
+    bench::{Bench, ready},
+    profile::Profile,
+    runs::run,
+    schedule::Mishap,
 };
 
 #[test]
 fn the_answer_that_a_stopping_process_waits_for_is_kept() {
     // Which of the writes of a new key the registration is.
     let registration = run(async {
-        let mut bench = Bench::new(1, Profile::GivenIdentity, Profile::GivenIdentity);
+        let mut bench = Bench::new(1, Profile::OidcOpen, Profile::OidcOpen);
         new_key(&bench);
         bench.start();
         assert!(
@@ -28,7 +30,7 @@ fn the_answer_that_a_stopping_process_waits_for_is_kept() {
         writes.take_while(|line| !line.contains(" register ")).count()
     });
     run(async {
-        let mut bench = Bench::new(1, Profile::GivenIdentity, Profile::GivenIdentity);
+        let mut bench = Bench::new(1, Profile::OidcOpen, Profile::OidcOpen);
         new_key(&bench);
         let slow = Mishap::Lose(Fault::Delay(Duration::from_secs(2)));
         bench.start_with(Some((registration, slow)), None);

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use testbed::memory_api::{Fault, Id};
 
 use super::{
-    bench::{Bench, Mishap, ready, run, side_by_side},
-    key_manager::{PROFILES, Profile},
+    bench::{Bench, ready},
+    profile::{PROFILES, Profile},
+    runs::{run, side_by_side},
+    schedule::Mishap,
 };
 
 const MISHAPS: [Mishap; 4] = [

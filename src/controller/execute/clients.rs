@@ -103,7 +103,9 @@ async fn done(
         .filter(|secret| !is_published(secret))
         .map(|secret| StoredAnswer {
             client_id: client.id.clone(),
+            kind: seen.o.kind(),
             secret,
+            applied: applied(seen),
             secret_ends: outcome.secret_ends,
             differs,
         });
@@ -166,7 +168,14 @@ pub(super) fn hold(
         verified: None,
         previous_works,
         secret_ends,
+        applied: None,
     });
+}
+
+/// Hash of the properties that this pass gives a client.
+fn applied(seen: &Seen) -> String {
+    let target = seen.o.target.as_ref();
+    target.map(|target| seen.o.properties_hash(target)).unwrap_or_default()
 }
 
 /// What a client is to prove itself with: a secret, a private key in PEM, or nothing.
@@ -201,6 +210,8 @@ pub(super) async fn register_given(
     let attempt = Attempt {
         id: ctx.entropy.attempt_id()?,
         key_manager: target.reference.clone(),
+        kind: seen.o.kind(),
+        applied: seen.o.properties_hash(target),
     };
     let state = State {
         attempt: Some(attempt.clone()),
@@ -219,7 +230,7 @@ pub(super) async fn register_given(
         write_state(ctx, seen, state).await?;
     }
     match changing(&driver, async { registered }).await? {
-        Registered::Made(answer) => store_answer(ctx, seen, attempt.key_manager, answer).await,
+        Registered::Made(answer) => store_answer(ctx, seen, attempt, answer).await,
         Registered::Exists => Err(not_there(&client)),
     }
 }
@@ -227,7 +238,7 @@ pub(super) async fn register_given(
 pub(super) async fn store_answer(
     ctx: &Context,
     seen: &mut Seen,
-    key_manager: KeyManagerRef,
+    attempt: Attempt,
     answer: key_manager::Answer,
 ) -> Result<(), Failure> {
     let client = Client {
@@ -236,26 +247,34 @@ pub(super) async fn store_answer(
     };
     let stored = StoredAnswer {
         client_id: answer.id.clone(),
+        kind: attempt.kind,
         secret: answer.secret.clone(),
+        applied: attempt.applied.clone(),
         secret_ends: answer.secret_ends,
         differs: hints::differs(&answer.differences),
     };
     seen.o.hand.differs = Some(stored.differs.clone());
     let state = State {
         attempt: None,
-        client: Some(PlacedClient { key_manager, client }),
+        client: Some(PlacedClient {
+            key_manager: attempt.key_manager,
+            client,
+        }),
         answer: Some(stored),
         ..seen.o.state.clone()
     };
     write_state(ctx, seen, state).await?;
     hold(seen, answer.id, answer.secret, false, answer.secret_ends);
+    if let Some(credential) = &mut seen.o.hand.credential {
+        credential.applied = Some(attempt.applied);
+    }
     Ok(())
 }
 
 pub(super) async fn find(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Failure> {
     let driver = driver_of(ctx, &attempt.key_manager, seen.o.namespace())?;
     if let Some(answer) = driver.find(&seen.o.mark(), &attempt.id).await? {
-        return store_answer(ctx, seen, attempt.key_manager, answer).await;
+        return store_answer(ctx, seen, attempt, answer).await;
     }
     if !driver.capabilities().find {
         report::orphan(ctx, &seen.o, &attempt.key_manager, &attempt.id).await?;
@@ -441,6 +460,10 @@ pub(super) async fn delete_client(ctx: &Context, seen: &mut Seen, placed: Placed
     let driver = driver_of(ctx, &placed.key_manager, seen.o.namespace())?;
     if let Changed::Refused = changing(&driver, driver.delete(&placed.client)).await? {
         report::orphan(ctx, &seen.o, &placed.key_manager, &placed.client.id).await?;
+    }
+    let credential = seen.o.hand.credential.as_ref();
+    if credential.is_some_and(|credential| credential.client_id == placed.client.id) {
+        seen.o.hand.credential = None;
     }
     seen.o.hand.deleted.insert((placed.key_manager, placed.client.id));
     Ok(())

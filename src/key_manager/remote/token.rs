@@ -85,17 +85,18 @@ pub struct TokenEndpoint<'a> {
 }
 
 impl TokenEndpoint<'_> {
-    /// Does what `request` asks for: a token by client_credentials, or a proof of the credential by a code that cannot exist.
+    /// Does what `request` asks for: a token by client_credentials, or a proof of the credential by a code that cannot exist. A
+    /// private key that somebody damaged is refused without asking: no server takes it, and another one must come.
     ///
     /// # Errors
     /// As [`HttpClient::send`]; [`Category::Unreachable`] where the answer says neither yes nor no; as
     /// [`use_code_that_cannot_exist`].
     pub async fn ask(self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
         let key = match request.authentication {
-            ClientAuthentication::PrivateKeyJwt => {
-                let key = AssertionKey::from_pem(request.secret, self.entropy.clone());
-                Some(key.map_err(|error| Error::new(Category::InvalidRequest, error.to_string()))?)
-            }
+            ClientAuthentication::PrivateKeyJwt => match AssertionKey::from_pem(request.secret, self.entropy.clone()) {
+                Ok(key) => Some(key),
+                Err(_) => return Ok(TokenAnswer::InvalidClient),
+            },
             _ => None,
         };
         let proof = match &key {

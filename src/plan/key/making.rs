@@ -41,6 +41,13 @@ pub(super) fn make(o: &Observed, target: &Target, moving: Option<&Published>, no
     if !o.hand.looked {
         return Step::Look;
     }
+    if o.hand.exists && !o.hand.updated {
+        // It was made for a spec that may have changed since.
+        return Step::Update {
+            client,
+            properties: o.properties(target),
+        };
+    }
     if o.kind() == CredentialKind::Nothing {
         return Step::HoldPublic(client);
     }
@@ -155,12 +162,7 @@ pub(super) fn use_credential(o: &Observed, target: &Target, credential: &InHand,
         verified,
         ..before
     };
-    publish(
-        o,
-        target,
-        hints,
-        &credential.secret,
-        &o.properties_hash(target),
-        published,
-    )
+    let applied = credential.applied.clone();
+    let applied = applied.unwrap_or_else(|| o.properties_hash(target));
+    publish(o, target, hints, &credential.secret, &applied, published)
 }

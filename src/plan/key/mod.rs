@@ -130,8 +130,12 @@ fn left_behind(o: &Observed, target: &Target) -> Option<Step> {
             Step::Find(attempt.clone())
         });
     }
-    let elsewhere = |placed: &&PlacedClient| placed.key_manager != target.reference && !is_published(placed);
-    if let Some(placed) = o.state.client.as_ref().filter(elsewhere) {
+    let other_kind = o.state.answer.as_ref().is_some_and(|answer| answer.kind != o.kind());
+    let unwanted = |placed: &&PlacedClient| {
+        let fits = placed.key_manager == target.reference && !other_kind;
+        !fits && !is_published(placed)
+    };
+    if let Some(placed) = o.state.client.as_ref().filter(unwanted) {
         return Some(if o.has_deleted(placed) {
             Step::write_state(State {
                 client: None,

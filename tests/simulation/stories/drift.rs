@@ -6,7 +6,10 @@ use serde_json::json;
 use testbed::memory_api::Id;
 
 use super::{
-    super::bench::{Bench, ready, run},
+    super::{
+        bench::{Bench, ready},
+        runs::run,
+    },
     outside,
 };
 

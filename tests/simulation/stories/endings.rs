@@ -2,15 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use appkeys::key_manager::resident::record::secret_name;
+use appkeys::{api::CredentialKind, key_manager::resident::record::secret_name};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use testbed::memory_api::{Fault, Id};
 
 use super::{
     super::{
-        bench::{Bench, Mishap, ready, run},
-        key_manager::{PROFILES, Profile},
+        bench::{Bench, ready},
+        profile::{PROFILES, Profile},
+        runs::run,
+        schedule::Mishap,
     },
     SOON, counts, rotated,
 };
@@ -239,7 +241,7 @@ fn story_18_a_cluster_that_is_restored_from_a_backup_has_the_same_clients_and_se
 #[test]
 fn story_34_a_key_that_moves_to_another_key_manager_before_it_is_published_leaves_nothing_there() {
     run(async {
-        let mut bench = Bench::new(1, Profile::GivenIdentity, Profile::TwoSecrets);
+        let mut bench = Bench::new(1, Profile::OidcOpen, Profile::TwoSecrets);
         // Nothing comes of the first registration, nor of the publication after the second.
         bench.record.rule(|asked| {
             let stopped = asked.what == "register " || asked.what == "Create secrets team/";
@@ -271,7 +273,7 @@ const FOREIGN: usize = 120;
 fn plant(bench: &Bench) {
     let ids = || (0..FOREIGN).map(|n| format!("foreign-{n:03}"));
     if let Some(server) = bench.servers.0.get("first") {
-        return server.plant(ids());
+        return server.plant(CredentialKind::Secret, ids().map(|id| (id, "their-secret".to_owned())));
     }
     bench.api.edit(|store| {
         for id in ids() {
@@ -347,7 +349,7 @@ async fn creation(profile: Profile, mishap: Option<(usize, Mishap)>) -> usize {
         "{profile:?} {mishap:?}: {ours} clients, {named} named"
     );
     assert!(
-        named == 0 || profile == Profile::GivenIdentity,
+        named == 0 || profile.given(),
         "{profile:?}: all others can be found again"
     );
     assert!(bench.works(&bench.credential("k")), "{profile:?} {mishap:?}");

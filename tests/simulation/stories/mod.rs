@@ -6,13 +6,14 @@ mod drift; // clients that somebody changes or deletes at the key manager
 mod endings; // keys that are renamed, pruned, restored, deleted, or half made
 mod fleets; // many keys: restarts, outages, refused credentials, and what one change costs
 mod given; // servers that choose what clients are, and change it
+mod kinds; // clients that hold private keys, and clients that hold nothing
 mod partial; // what arrives late, what is not seen, and what must not be written
 mod spread; // when the keys of a fleet are rotated and renewed
 mod unsaid; // what nobody may read, and what is frozen into the CRDs
 
 use std::{collections::BTreeMap, time::Duration};
 
-use appkeys::key_manager::resident::record::sha256;
+use appkeys::api::CredentialKind;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use testbed::memory_api::Id;
@@ -20,8 +21,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     bench::{Bench, ready},
-    invariants::{entry, records},
-    key_manager::{PROFILES, Profile},
+    invariants::{credential, entry},
+    profile::{PROFILES, Profile},
     record::Asked,
 };
 
@@ -36,12 +37,9 @@ fn outside() -> impl Iterator<Item = Profile> {
     PROFILES.into_iter().filter(|profile| *profile != Profile::Resident)
 }
 
-/// The strategy that rotates without a cut.
+/// The strategy that rotates a secret without a cut.
 fn uncut(profile: Profile) -> &'static str {
-    match profile {
-        Profile::OneSecret | Profile::GivenIdentity => "ReplaceClient",
-        Profile::Resident | Profile::TwoSecrets | Profile::GivenAtRotation => "Overlap",
-    }
+    profile.uncut(CredentialKind::Secret)
 }
 
 /// A spec with one access token, and a rotation without a cut for each new `trigger`.
@@ -118,28 +116,22 @@ impl Bench {
 
     /// What is published.
     fn credential(&self, name: &str) -> Credential {
-        let mut entries = self.entries(name);
-        let mut take = |name: &str| entries.remove(name).unwrap_or_default();
-        (take("client-id"), take("client-secret"))
+        let secret = self.get(&Id::secret("team", name)).unwrap_or_default();
+        credential(&secret).unwrap_or_default()
     }
 
     /// Whether a workload that holds this gets a token.
     fn works(&self, (id, secret): &Credential) -> bool {
-        let digest = sha256(&secret.clone().into());
-        let store = self.api.store();
-        let of_resident = records(&store)
-            .get(id)
-            .is_some_and(|record| record.accepts(&digest, self.now()));
-        of_resident || self.servers.accept(id, secret)
+        self.invariants.works(&self.api.store(), id, secret)
     }
 
-    /// The client secrets that were ever in a Secret of namespace `team`, each once, in order.
+    /// The client secrets or private keys that were ever in a Secret of namespace `team`, each once, in order.
     fn published(&self, name: &str) -> Vec<String> {
         let store = self.api.store();
         let id = Id::secret("team", name);
         let ours = store.history("secrets").filter(|(other, _)| **other == id);
         let mut all: Vec<String> = vec![];
-        for secret in ours.filter_map(|(_, secret)| entry(secret, "client-secret")) {
+        for (_, secret) in ours.filter_map(|(_, secret)| credential(secret)) {
             if !all.contains(&secret) {
                 all.push(secret);
             }

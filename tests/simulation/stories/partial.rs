@@ -7,9 +7,10 @@ use testbed::memory_api::Id;
 
 use super::{
     super::{
-        bench::{Bench, ready, run},
+        bench::{Bench, ready},
         invariants::records,
-        key_manager::{PROFILES, Profile},
+        profile::{PROFILES, Profile},
+        runs::run,
     },
     counts, reason, rotated, uncut,
 };

@@ -9,9 +9,11 @@ use tokio::time::sleep;
 
 use super::{
     super::{
-        bench::{Bench, LEASE, Mishap, ready, run},
-        key_manager::{PROFILES, Profile},
+        bench::{Bench, LEASE, ready},
+        profile::{PROFILES, Profile},
         record::Asked,
+        runs::run,
+        schedule::Mishap,
     },
     LONG_LEASE, SOON, time, uncut,
 };
@@ -26,7 +28,7 @@ fn rotations(bench: &Bench) -> i64 {
 #[test]
 fn story_06_rotation_switched_on_for_an_old_fleet_is_spread_over_the_interval() {
     const FLEET: usize = 100;
-    for profile in [Profile::Resident, Profile::GivenIdentity] {
+    for profile in [Profile::Resident, Profile::OidcOpen] {
         run(async {
             let mut bench = Bench::new(1, profile, profile);
             bench.api.inspect(|_| {});

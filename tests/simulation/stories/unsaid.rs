@@ -14,8 +14,9 @@ use testbed::memory_api::Id;
 
 use super::{
     super::{
-        bench::{Bench, ready, run},
-        key_manager::{PROFILES, Profile},
+        bench::{Bench, ready},
+        profile::{PROFILES, Profile},
+        runs::run,
     },
     rotated,
 };
@@ -141,13 +142,11 @@ async fn life(profile: Profile, seed: u64) -> (BTreeSet<String>, String) {
             bench.start_with(None, Some((seed * 10 + n as u64, 0.2)));
         }
         let id = Id::secret("team", keys[n % 2]);
-        bench.api.edit(|store| {
-            if store.get(&id).is_some() && n != 1 {
-                store.put(&id, json!({"data": {"client-secret": "dGFtcGVyZWQ="}}));
-            } else {
-                store.delete(&id);
-            }
-        });
+        if bench.get(&id).is_some() && n != 1 {
+            bench.tamper(keys[n % 2]);
+        } else {
+            bench.api.edit(|store| store.delete(&id));
+        }
         bench.put_key(keys[n % 2], spec);
     }
     bench.until_dead(Duration::from_mins(5)).await;

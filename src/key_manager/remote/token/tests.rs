@@ -261,3 +261,27 @@ async fn a_code_that_cannot_exist_proves_a_credential_only_by_an_answer_that_nee
     );
     assert_eq!(answer.await.unwrap_err().category, Category::InvalidRequest);
 }
+
+#[tokio::test]
+async fn a_private_key_that_somebody_damaged_is_refused_and_nothing_is_sent() {
+    let body = json!({"access_token": "t", "token_type": "bearer"});
+    let server = Server::always(200, &[], &body.to_string()).await;
+    let request = TokenRequest {
+        code_for: None,
+        client_id: "id:1",
+        secret: &SECRET.into(),
+        authentication: ClientAuthentication::PrivateKeyJwt,
+        scopes: &[],
+        resource: None,
+    };
+    let endpoint = TokenEndpoint {
+        http: &client(),
+        url: &format!("{}/token", server.url),
+        audience: "",
+        refuses_credential: invalid_client,
+        entropy: &Entropy::system(),
+    };
+    let answer = endpoint.ask(request).await.unwrap();
+    assert!(matches!(answer, TokenAnswer::InvalidClient), "{answer:?}");
+    assert_eq!(server.seen().len(), 0);
+}
