@@ -11,7 +11,8 @@ mod simulation; // the reconciler against servers in memory, with faults
 mod crds; // the custom resource definitions
 
 mod validation; // what the API server itself accepts and refuses
-mod validation_key_managers; // the same, of key managers elsewhere and of clients for logins
+mod validation_key_managers; // the same, of key managers elsewhere
+mod validation_clients; // the same, of clients that need one: for logins, with private keys, adopted
 
 mod bad_input; // a condition for each kind of wrong input, and all is well once the cause is gone
 

@@ -15,6 +15,8 @@ pub mod private_key;
 pub mod remote;
 pub mod resident;
 pub mod snapshot;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Category, Error};
 

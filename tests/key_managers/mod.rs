@@ -12,8 +12,7 @@ mod kinds; // clients of every kind: private keys, public clients, apps with log
 mod departure; // a namespace goes with its own key manager
 mod neighbours; // one that hangs delays no key of another
 mod stories; // what went wrong elsewhere
-mod traps_keycloak; // what Keycloak does that nobody expects
-mod only_keycloak; // fields of a key that only Keycloak honours
+mod keycloak; // what Keycloak does that nobody expects, and what only it can do
 mod silence; // nothing of it is said
 mod refusals; // what wrong input gets, and what a server that answers oddly
 mod adoption; // clients that somebody made by hand

@@ -7,30 +7,15 @@ use super::{
     scopes::{Assignment, Changes, Scopes, changes},
 };
 use crate::{
-    api::{ClientAuthentication, Environment, GrantType, KeycloakClient, Pkce, PkceMethod, VendorBlocks},
-    key_manager::{Mark, Properties},
+    api::{ClientAuthentication, GrantType, KeycloakClient, Pkce, PkceMethod, VendorBlocks},
+    key_manager::{Properties, testing},
 };
 
 fn properties() -> Properties {
     Properties {
-        mark: Mark {
-            cluster_id: "c".into(),
-            namespace: "n".into(),
-            name: "k".into(),
-        },
-        application: "shop".into(),
-        display_name: "Web shop".into(),
-        environment: Environment::Sandbox,
-        authentication: ClientAuthentication::ClientSecretBasic,
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
         redirect_uris: vec!["https://shop.example.com/callback".into()],
-        pkce: None,
-        scopes: vec![],
-        resources: vec![],
-        access_token_lifetime: None,
-        refresh_token_lifetime: None,
-        vendor: VendorBlocks::default(),
-        frozen: false,
+        ..testing::properties()
     }
 }
 

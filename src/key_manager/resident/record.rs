@@ -254,10 +254,7 @@ impl ClientRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        api::VendorBlocks,
-        key_manager::{KeyAlgorithm, private_key},
-    };
+    use crate::key_manager::{KeyAlgorithm, private_key, testing};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -265,24 +262,8 @@ mod tests {
 
     fn properties(authentication: ClientAuthentication) -> Properties {
         Properties {
-            mark: Mark {
-                cluster_id: "c".into(),
-                namespace: "n".into(),
-                name: "k".into(),
-            },
-            application: "shop".into(),
-            display_name: "Shop".into(),
-            environment: Environment::Production,
             authentication,
-            grant_types: vec![],
-            redirect_uris: vec![],
-            pkce: None,
-            scopes: vec![],
-            resources: vec![],
-            access_token_lifetime: None,
-            refresh_token_lifetime: None,
-            vendor: VendorBlocks::default(),
-            frozen: false,
+            ..testing::properties()
         }
     }
 

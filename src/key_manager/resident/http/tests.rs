@@ -13,7 +13,7 @@ use url::form_urlencoded;
 
 use super::*;
 use crate::{
-    api::{ClientAuthentication, Environment, VendorBlocks, key_manager::SigningAlgorithm},
+    api::{ClientAuthentication, key_manager::SigningAlgorithm},
     clock::Clock,
     entropy::Entropy,
     key_manager::{
@@ -27,6 +27,7 @@ use crate::{
             revocations::Revocations,
             store::{self, RecordStore},
         },
+        testing,
     },
 };
 
@@ -145,25 +146,14 @@ fn client(id: &str, authentication: ClientAuthentication) -> (SecretString, Secr
         ClientAuthentication::PrivateKeyJwt => private_key::generate(KeyAlgorithm::ES256).unwrap(),
         _ => "secret".to_owned().into(),
     };
+    let mark = Mark {
+        name: id.into(),
+        ..testing::properties().mark
+    };
     let properties = Properties {
-        mark: Mark {
-            cluster_id: "c".into(),
-            namespace: "n".into(),
-            name: id.into(),
-        },
-        application: "shop".into(),
-        display_name: "Shop".into(),
-        environment: Environment::Sandbox,
+        mark,
         authentication,
-        grant_types: vec![],
-        redirect_uris: vec![],
-        pkce: None,
-        scopes: vec![],
-        resources: vec![],
-        access_token_lifetime: None,
-        refresh_token_lifetime: None,
-        vendor: VendorBlocks::default(),
-        frozen: false,
+        ..testing::properties()
     };
     let first = Credential::of(authentication.credential(), &secret).unwrap();
     let record = ClientRecord::new("r", id, &properties, first);

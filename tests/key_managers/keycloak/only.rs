@@ -11,14 +11,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use testbed::key_managers::keycloak::{BED, OPERATOR, OPERATOR_SECRET};
 
-use super::{
-    beds::{self, Bed},
-    traps_keycloak::{Trap, attribute, words},
+use super::trap::{READ, Trap, WRITE, attribute, words};
+use crate::{
+    key_managers::beds::{self, Bed},
+    support::{Cluster, http_client, key, team, token},
 };
-use crate::support::{Cluster, http_client, key, team, token};
 
-const READ: &str = "orders:read";
-const WRITE: &str = "orders:write";
 const REDIRECT: &str = "https://shop.example.com/callback";
 const IDLE: &str = "client.session.idle.timeout";
 const OFFLINE_IDLE: &str = "client.offline.session.idle.timeout";
