@@ -15,6 +15,19 @@ use crate::{
 const TEAM: &str = "silent";
 const WRONG: &str = "a-secret-of-the-operator-that-is-wrong";
 
+/// Where each client is, and how it proves itself.
+const CLIENTS: [(&str, &str); 4] = [
+    (BED, "ClientSecretBasic"),
+    (BED, "PrivateKeyJwt"),
+    ("oidc-provider", "ClientSecretPost"),
+    ("oidc-provider", "PrivateKeyJwt"),
+];
+
+/// The name of its key.
+fn name(server: &str, authentication: &str) -> String {
+    format!("{server}-{authentication}").to_lowercase()
+}
+
 #[tokio::test]
 async fn credentials_tokens_and_assertions_are_said_nowhere() {
     let keycloak = beds::keycloak().await;
@@ -33,27 +46,16 @@ async fn credentials_tokens_and_assertions_are_said_nowhere() {
     issued.add("token", server.initial_access_token());
     let refused = json!({"keyManagerRef": {"kind": "KeyManager", "name": BED}});
     cluster.apply(&key(TEAM, "refused", &refused));
-    let made = |trigger: &str| {
-        for (server, authentication) in [
-            (BED, "ClientSecretBasic"),
-            (BED, "PrivateKeyJwt"),
-            ("oidc-provider", "ClientSecretPost"),
-            ("oidc-provider", "PrivateKeyJwt"),
-        ] {
+    for trigger in ["first", "second"] {
+        for (server, authentication) in CLIENTS {
             let spec = json!({
                 "keyManagerRef": {"name": server}, "clientAuthentication": authentication,
                 "accessTokens": [{"name": "t"}], "rotation": {"strategy": "ReplaceClient", "trigger": trigger},
             });
-            let name = format!("{server}-{authentication}").to_lowercase();
-            cluster.apply(&key(TEAM, &name, &spec));
+            cluster.apply(&key(TEAM, &name(server, authentication), &spec));
         }
-    };
-    let names = ["bed-clientsecretbasic", "bed-privatekeyjwt"];
-    let others = ["oidc-provider-clientsecretpost", "oidc-provider-privatekeyjwt"];
-    for trigger in ["first", "second"] {
-        made(trigger);
-        for name in names.iter().chain(&others) {
-            cluster.ready(TEAM, name).await;
+        for (server, authentication) in CLIENTS {
+            cluster.ready(TEAM, &name(server, authentication)).await;
         }
         issued.collect(&cluster).await;
     }
