@@ -71,7 +71,7 @@ pub struct RunArgs {
     /// Where workloads reach the resident key manager. Default: the Service `appkeys` of the operator's namespace.
     #[arg(long, env = "APPKEYS_RESIDENT_URL")]
     resident_url: Option<Url>,
-    /// Where /livez, /readyz and /metrics listen.
+    /// Where /livez, /readyz and /metrics listen, and /log on which a person of this host or Pod changes what is logged.
     #[arg(long, env = "APPKEYS_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
     admin_address: SocketAddr,
     /// How long a leader's claim lasts without renewal, in seconds.
@@ -108,7 +108,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     } else {
         LogFormat::Json
     });
-    let subscriber = telemetry::subscriber(&args.log, format, std::io::stderr).context("read --log")?;
+    let (subscriber, log) = telemetry::subscriber(&args.log, format, std::io::stderr).context("read --log")?;
     tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         bail!("another crypto provider is installed already");
@@ -140,7 +140,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
             .context("no cluster was found: set KUBECONFIG to a kubeconfig file, or run inside a cluster")?;
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signal(shutdown.clone()));
-        Box::pin(operator::run(kube, config, shutdown)).await
+        Box::pin(operator::run(kube, config, log, shutdown)).await
     })
 }
 

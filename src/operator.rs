@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    admin, api,
+    admin::{self, Health},
+    api,
     api_requests::CountRequests,
     clock::Clock,
     controller::{self, Settings},
@@ -35,6 +36,7 @@ use crate::{
     },
     leader::{self, LeaderConfig, Leadership},
     metrics::Metrics,
+    telemetry::LogFilter,
 };
 
 /// How `appkeys run` is to run.
@@ -66,7 +68,12 @@ pub struct OperatorConfig {
 ///
 /// # Errors
 /// What stands against a start, with the mend.
-pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    kube: Config,
+    config: OperatorConfig,
+    log: LogFilter,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let request_timeout = (config.lease_duration / 5).max(Duration::from_secs(1));
     let leadership = Leadership::default();
     let metrics = Arc::new(Metrics::default());
@@ -86,7 +93,9 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
     let admin = TcpListener::bind(config.admin_address)
         .await
         .with_context(|| format!("listen on {} (--admin-address)", config.admin_address))?;
-    let resident_key_managers = Arc::new(resident_key_managers(&config, &plain, &guarded, &clock, &entropy));
+    let resident_key_managers = Arc::new(resident_key_managers(
+        &config, &metrics, &plain, &guarded, &clock, &entropy,
+    ));
     let own_addresses = addresses(&[&kube_host, config.resident_url.host_str().unwrap_or_default()]).await;
     let drivers = Arc::new(KeyManagers {
         resident: resident_key_managers.clone(),
@@ -117,12 +126,12 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
         leadership.clone(),
         lead_until.clone(),
     ));
-    let admin = tokio::spawn(admin::serve(
-        admin,
-        readiness(resident_key_managers.store.clone()),
-        metrics.clone(),
-        shutdown.clone(),
-    ));
+    let shared = admin::Shared {
+        health: health(resident_key_managers.store.clone(), leadership.clone()),
+        metrics: metrics.clone(),
+        log,
+    };
+    let admin = tokio::spawn(admin::serve(admin, shared, shutdown.clone()));
     let (issuers, certificate) = (
         resident_key_managers.issuers.clone(),
         resident_key_managers.certificate.clone(),
@@ -163,6 +172,7 @@ pub async fn run(kube: Config, config: OperatorConfig, shutdown: CancellationTok
 /// What all resident key managers of this process share.
 fn resident_key_managers(
     config: &OperatorConfig,
+    metrics: &Metrics,
     plain: &Client,
     guarded: &Client,
     clock: &Clock,
@@ -177,7 +187,7 @@ fn resident_key_managers(
             clock.clone(),
             entropy.clone(),
         )),
-        issuers: Issuers::default(),
+        issuers: Issuers::new(metrics.resident.clone()),
         certificate: CurrentCertificate::default(),
         service_url: config.resident_url.clone(),
         names: vec!["localhost".to_owned()],
@@ -202,14 +212,16 @@ async fn addresses(hosts: &[&str]) -> Vec<IpAddr> {
 }
 
 /// Ready is what can serve: tokens are issued without leading.
-fn readiness(store: Arc<RecordStore>) -> admin::Ready {
+fn health(store: Arc<RecordStore>, leadership: Leadership) -> admin::Look {
     Arc::new(move || {
         if !store.is_synced() {
-            Err("client records are not read yet")
+            Health::Starting("client records are not read yet")
         } else if store.is_stale() {
-            Err("the watch of client records has been interrupted for too long")
+            Health::Broken("the watch of client records has been interrupted for too long")
+        } else if leadership.claim().is_some() {
+            Health::Leading
         } else {
-            Ok(())
+            Health::Standby
         }
     })
 }

@@ -2,10 +2,11 @@
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
+    EnvFilter, Layer as _, Registry,
     filter::{FilterFn, filter_fn},
     fmt::MakeWriter,
     layer::SubscriberExt as _,
+    reload,
 };
 
 /// How logs look.
@@ -26,7 +27,29 @@ const CAPS: [(&str, LevelFilter); 5] = [
     ("", LevelFilter::INFO),
 ];
 
-/// A subscriber that writes to `writer` what `filter` and the caps both let through.
+/// What is logged; it can be changed while the process runs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
+
+impl LogFilter {
+    /// Logs what `filter` lets through from now on; the caps of other crates stay.
+    ///
+    /// # Errors
+    /// The filter cannot be read; the one before goes on.
+    pub fn set(&self, filter: &str) -> anyhow::Result<()> {
+        let filter = EnvFilter::builder().parse(filter)?;
+        Ok(self.0.reload(filter)?)
+    }
+}
+
+impl std::fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let filter = self.0.with_current(ToString::to_string);
+        f.write_str(&filter.unwrap_or_default())
+    }
+}
+
+/// A subscriber that writes to `writer` what `filter` and the caps both let through, and what changes the filter.
 ///
 /// # Errors
 /// The filter cannot be read.
@@ -34,17 +57,18 @@ pub fn subscriber<W>(
     filter: &str,
     format: LogFormat,
     writer: W,
-) -> anyhow::Result<Box<dyn tracing::Subscriber + Send + Sync>>
+) -> anyhow::Result<(Box<dyn tracing::Subscriber + Send + Sync>, LogFilter)>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter)?;
+    let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse(filter)?);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let registry = tracing_subscriber::registry().with(filter);
-    Ok(match format {
+    let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = match format {
         LogFormat::Text => Box::new(registry.with(layer.with_filter(caps()))),
         LogFormat::Json => Box::new(registry.with(layer.json().flatten_event(true).with_filter(caps()))),
-    })
+    };
+    Ok((subscriber, LogFilter(handle)))
 }
 
 fn caps() -> FilterFn {
@@ -82,17 +106,24 @@ mod tests {
     }
 
     #[test]
-    fn other_crates_stay_capped_at_trace() {
+    fn the_filter_can_be_changed_and_other_crates_stay_capped_at_trace() {
         let written = Written::default();
         let writer = written.clone();
-        let subscriber = subscriber("trace", LogFormat::Json, move || writer.clone()).unwrap();
+        let (subscriber, filter) = subscriber("warn", LogFormat::Json, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "appkeys::controller", "too much");
+            filter.set("trace").unwrap();
+            assert!(filter.set("appkeys=loud").is_err());
+            assert_eq!(filter.to_string(), "trace");
             tracing::warn!(target: "kube_client::client", "BODY");
             tracing::debug!(target: "hyper::proto", "BODY");
             tracing::debug!(target: "rustls::conn", "BODY");
             tracing::trace!(target: "appkeys::controller", "step");
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        assert!(text.contains("step") && !text.contains("BODY"), "{text}");
+        assert!(
+            text.contains("step") && !text.contains("BODY") && !text.contains("too much"),
+            "{text}"
+        );
     }
 }

@@ -19,12 +19,17 @@ use testbed::key_managers::{
     oidc_provider::{self, OidcProvider},
 };
 
-use crate::support::{Cluster, key, repository, team, token};
+use crate::support::{Cluster, key, leads, repository, team, token};
 
 /// Every example, those for one kind of key manager included.
 fn examples() -> Vec<PathBuf> {
+    files("examples")
+}
+
+/// All files in a folder and those below it.
+fn files(folder: &str) -> Vec<PathBuf> {
     let mut files = vec![];
-    let mut folders = vec![PathBuf::from(repository("examples"))];
+    let mut folders = vec![PathBuf::from(repository(folder))];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -214,9 +219,8 @@ fn commands_are_found_in_markdown() {
 
 /// The README and all of `docs/`.
 fn texts() -> Vec<PathBuf> {
-    let docs = std::fs::read_dir(repository("docs/key-managers")).unwrap();
-    let docs = docs.map(|entry| entry.unwrap().path());
-    let mut texts: Vec<_> = docs
+    let mut texts: Vec<_> = files("docs")
+        .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
     texts.push(repository("README.md").into());
@@ -226,6 +230,9 @@ fn texts() -> Vec<PathBuf> {
 #[tokio::test]
 async fn the_commands_of_readme_and_docs_work() {
     let cluster = Cluster::start().await;
+    cluster
+        .until("the operator to lead", async || leads(cluster.ports()).await)
+        .await;
     for path in texts() {
         let text = std::fs::read_to_string(&path).unwrap();
         for arguments in commands(&text).iter().filter_map(|command| kubectl(command)) {

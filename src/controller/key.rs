@@ -5,7 +5,9 @@ use kube::ResourceExt as _;
 use tokio::time::Instant;
 
 use super::{
-    Context, drift, execute,
+    Context,
+    census::KeyNow,
+    drift, execute,
     execute::Failure,
     observe::{self, Seen},
     queue::{Item, Name},
@@ -31,6 +33,17 @@ pub enum Again {
     Failed,
     /// At this time, when a call of an earlier pass cannot have its effect any more; nothing was tried meanwhile.
     Settled(Timestamp),
+}
+
+impl Again {
+    /// What became of the pass, for metrics.
+    pub const fn outcome(self) -> &'static str {
+        match self {
+            Self::OnChange | Self::At(_) => "Done",
+            Self::Failed => "Failed",
+            Self::Settled(_) => "Waits",
+        }
+    }
 }
 
 /// Works on one key. Errors are reported here and never returned.
@@ -104,7 +117,10 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     let version = seen.o.secret.ours().map_or(0, |published| published.hints.version);
     let deleting = seen.o.key.metadata.deletion_timestamp.is_some();
     let name = Name::new(seen.o.namespace(), seen.o.name());
-    let outcome = steps(ctx, &mut seen).await;
+    let mut taken = vec![];
+    let start = Instant::now();
+    let outcome = steps(ctx, &mut seen, &mut taken).await;
+    report::finished(&name, &taken, start.elapsed(), outcome.is_ok());
     if let Err(Failure::Changed) = outcome {
         ctx.add(Item::Key(name), super::queue::Cause::Change);
         return Again::OnChange;
@@ -176,8 +192,12 @@ fn name_of(seen: &Seen) -> Name {
     Name::new(seen.o.namespace(), seen.o.name())
 }
 
-/// What the key says at the end, and the time at which nothing was left to do.
-async fn steps(ctx: &Context, seen: &mut Seen) -> Result<(Vec<conditions::Say>, Timestamp), Failure> {
+/// Takes steps, whose names go into `taken`. What the key says at the end, and the time at which nothing was left to do.
+async fn steps(
+    ctx: &Context,
+    seen: &mut Seen,
+    taken: &mut Vec<&'static str>,
+) -> Result<(Vec<conditions::Say>, Timestamp), Failure> {
     for _ in 0..STEP_LIMIT {
         let now = ctx.clock.now();
         let step = if seen.o.key.metadata.deletion_timestamp.is_some() {
@@ -189,6 +209,7 @@ async fn steps(ctx: &Context, seen: &mut Seen) -> Result<(Vec<conditions::Say>, 
             return Ok((says, now));
         }
         tracing::debug!(key = %Name::new(seen.o.namespace(), seen.o.name()), step = step.name(), "step");
+        taken.push(step.name());
         execute::execute(ctx, seen, step).await?;
     }
     let text = "the plan did not come to an end; this is a defect of the operator";
@@ -306,11 +327,12 @@ pub fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
             .creation_timestamp
             .as_ref()
             .map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+        now: KeyNow::of(key),
     };
     if key.metadata.deletion_timestamp.is_some() {
         world.deleting.entry(name.clone()).or_default();
     }
-    if world.key(&name) == Some(&summary) {
+    if world.knows_key(&name, &summary) {
         return;
     }
     let application = Name::new(&name.namespace, &summary.application);

@@ -25,6 +25,7 @@ use crate::{
         conditions::{self, Say},
     },
     key_manager::{Capabilities, Endpoints, KeyManager, Opened, Wanted, budget::Budget, gate::Gate},
+    metrics::NAMESPACED,
 };
 
 /// Condition: so many clients are gone that the key manager must have lost its data.
@@ -69,8 +70,13 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
             &object.metadata,
             object.status.as_ref(),
             object.spec.limits.as_ref(),
-            object.spec.resident.is_some(),
-            None,
+            gate(
+                ctx,
+                &name.name,
+                object.spec.limits.as_ref(),
+                object.spec.resident.is_some(),
+                None,
+            ),
         )
     };
     remember(ctx, KeyManagerKind::ClusterKeyManager, name, entry);
@@ -112,8 +118,7 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
                 &meta,
                 None,
                 spec.limits.as_ref(),
-                false,
-                Some(budget.clone()),
+                gate(ctx, NAMESPACED, spec.limits.as_ref(), false, Some(budget.clone())),
             )
         };
         remember(ctx, KeyManagerKind::KeyManager, name, entry);
@@ -139,8 +144,13 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
             &object.metadata,
             object.status.as_ref(),
             object.spec.limits.as_ref(),
-            false,
-            Some(budget.clone()),
+            gate(
+                ctx,
+                NAMESPACED,
+                object.spec.limits.as_ref(),
+                false,
+                Some(budget.clone()),
+            ),
         )
     };
     remember(ctx, KeyManagerKind::KeyManager, name, entry);
@@ -167,6 +177,19 @@ fn renewal(opened: &Result<Opened, Say>) -> Again {
     }
 }
 
+/// The way to a key manager; its metrics are called `label`.
+fn gate(ctx: &Context, label: &str, limits: Option<&Limits>, resident: bool, budget: Option<Arc<Budget>>) -> Gate {
+    Gate::new(
+        label.to_owned(),
+        limits,
+        resident,
+        budget,
+        ctx.clock.clone(),
+        ctx.leadership.clone(),
+        ctx.metrics.clone(),
+    )
+}
+
 /// A key manager as it is remembered. A loss of data that was said before holds until a person confirms it.
 fn entry(
     ctx: &Context,
@@ -174,8 +197,7 @@ fn entry(
     meta: &ObjectMeta,
     status: Option<&KeyManagerStatus>,
     limits: Option<&Limits>,
-    resident: bool,
-    budget: Option<Arc<Budget>>,
+    gate: Gate,
 ) -> KeyManagerEntry {
     let now = now(ctx);
     let said = status.and_then(|status| {
@@ -194,14 +216,7 @@ fn entry(
             .as_ref()
             .map(|opened| opened.driver.clone())
             .map_err(Clone::clone),
-        gate: Arc::new(Gate::new(
-            limits,
-            resident,
-            budget,
-            ctx.clock.clone(),
-            ctx.leadership.clone(),
-            ctx.metrics.clone(),
-        )),
+        gate: Arc::new(gate),
         in_flight: in_flight.unwrap_or(IN_FLIGHT),
         access: vec![],
         default: false,

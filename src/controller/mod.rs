@@ -17,6 +17,7 @@ pub mod queue;
 pub mod report;
 pub mod secrets;
 pub mod tombstone;
+pub mod census;
 mod departed;
 mod drift;
 pub mod watch;
@@ -34,7 +35,11 @@ use std::{
 
 use jiff::SignedDuration;
 use kube::{Client, runtime::events::Recorder};
-use tokio::{sync::watch as channel, task::JoinSet, time::timeout};
+use tokio::{
+    sync::watch as channel,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -43,7 +48,7 @@ use crate::{
     entropy::Entropy,
     key_manager::{Drivers, budget::NamespaceBudgets},
     leader::Leadership,
-    metrics::{Metrics, Snapshot},
+    metrics::Metrics,
 };
 use queue::{Cause, Item, Name, Queue};
 use world::World;
@@ -203,16 +208,6 @@ impl Context {
         }
         self.all_asked_for.store(true, Ordering::SeqCst);
     }
-
-    /// What metrics say of now.
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            // Before the depth: what was asked for is in it.
-            synced: self.all_asked_for.load(Ordering::SeqCst),
-            queue_depth: self.queue.depth(),
-            released_secrets: self.world.lock().released_secrets(),
-        }
-    }
 }
 
 /// How long passes that are under way may take to come to their end when the process is told to stop.
@@ -222,7 +217,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// is lost.
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     let seen = Arc::downgrade(&ctx);
-    ctx.metrics.look_with(move || seen.upgrade().map(|ctx| ctx.snapshot()));
+    ctx.metrics
+        .look_with(move || seen.upgrade().map(|ctx| census::take(&ctx)));
     tokio::select! {
         biased;
         () = watch::run(ctx.clone()) => {}
@@ -252,6 +248,7 @@ async fn work(ctx: Arc<Context>, stop: CancellationToken) {
 }
 
 async fn one(ctx: &Context, item: &Item) {
+    let start = Instant::now();
     let again = match item {
         Item::Key(name) => Box::pin(key::reconcile(ctx, name)).await,
         Item::Application(name) => application::reconcile(ctx, name).await,
@@ -262,6 +259,7 @@ async fn one(ctx: &Context, item: &Item) {
         }
         Item::Probe(kind, name) => return outage::probe(ctx, *kind, name),
     };
+    ctx.metrics.reconcile(item.kind(), again.outcome(), start.elapsed());
     if let key::Again::Settled(at) = again {
         return ctx.add_after(item.clone(), key::until(at, ctx.clock.now()));
     }

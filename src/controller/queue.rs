@@ -5,7 +5,7 @@
 //! its own, so that a slow one holds up nobody else's keys; within a lane namespaces take turns.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -61,6 +61,15 @@ pub enum Item {
 }
 
 impl Item {
+    /// The kind of object, for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::KeyManager(..) | Self::Probe(..) => "KeyManager",
+            Self::Application(_) => "Application",
+            Self::Key(_) => "ApplicationKey",
+        }
+    }
+
     const fn namespace(&self) -> &String {
         match self {
             Self::KeyManager(_, name) | Self::Probe(_, name) | Self::Application(name) | Self::Key(name) => {
@@ -107,7 +116,8 @@ struct Inner {
     /// The lane that an item was taken from last.
     last: Lane,
     limits: BTreeMap<Lane, usize>,
-    waiting: BTreeSet<Item>,
+    /// What waits in them, and since when.
+    waiting: BTreeMap<Item, Instant>,
     running: BTreeMap<Item, Lane>,
     again: BTreeSet<Item>,
     later: BTreeSet<(Instant, Item)>,
@@ -231,10 +241,17 @@ impl Queue {
         inner.waiting.len() + inner.running.len()
     }
 
+    /// How long the item has waited for its turn that waits longest.
+    pub fn age(&self) -> SignedDuration {
+        let since = self.lock().waiting.values().min().copied();
+        let age = since.map(|since| since.elapsed()).unwrap_or_default();
+        SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)
+    }
+
     /// The items that wait or are worked on.
     pub fn waiting(&self) -> Vec<Item> {
         let inner = self.lock();
-        inner.waiting.iter().chain(inner.running.keys()).cloned().collect()
+        inner.waiting.keys().chain(inner.running.keys()).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -246,7 +263,8 @@ impl Inner {
     fn add(&mut self, item: Item, lane: Lane, cause: Cause) {
         if self.running.contains_key(&item) {
             self.again.insert(item);
-        } else if self.waiting.insert(item.clone()) {
+        } else if let Entry::Vacant(free) = self.waiting.entry(item.clone()) {
+            free.insert(Instant::now());
             let lane = self.lanes.entry(lane).or_default();
             match cause {
                 Cause::Change => lane.changed.push(item),
@@ -326,6 +344,21 @@ mod tests {
         assert_eq!(queue.next().await, key("a"));
         queue.done(&item);
         assert_eq!(queue.depth(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn its_age_is_that_of_what_waits_longest_for_its_turn() {
+        let queue = Queue::default();
+        assert_eq!(queue.age(), SignedDuration::ZERO);
+        for name in ["a", "b"] {
+            queue.add(key(name), Lane::Own, Cause::Change);
+            tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        }
+        assert_eq!(queue.age(), SignedDuration::from_secs(10));
+        queue.next().await;
+        assert_eq!(queue.age(), SignedDuration::from_secs(5));
+        queue.next().await;
+        assert_eq!(queue.age(), SignedDuration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

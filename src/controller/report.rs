@@ -1,5 +1,7 @@
 //! The one place that turns results into logs and events.
 
+use std::time::Duration;
+
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Resource as _, ResourceExt as _,
@@ -20,6 +22,14 @@ use crate::{
 /// A pass ended early. The object and the step's own words, never a value.
 pub fn failed_pass(name: &Name, failure: &Failure) {
     tracing::warn!(key = %name, reason = failure.reason(), error = %failure, "pass failed");
+}
+
+/// A pass that did something, in one line: what, for how long, and whether it came to its end.
+pub fn finished(name: &Name, steps: &[&str], took: Duration, done: bool) {
+    if !steps.is_empty() {
+        let seconds = took.as_secs_f64();
+        tracing::info!(key = %name, steps = steps.join(" "), seconds, done, "pass");
+    }
 }
 
 /// What a pass changed: a line for each new version, an event for each new trouble; success makes no event.

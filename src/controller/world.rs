@@ -9,7 +9,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::queue::{Item, Lane, Name};
+use super::{
+    census::KeyNow,
+    queue::{Item, Lane, Name},
+};
 use crate::{
     api::{AccessRule, Application, ApplicationKey, Drift, KeyManagerKind, KeyManagerRef, conditions::Say},
     key_manager::{KeyManager, gate::Gate},
@@ -68,6 +71,8 @@ pub struct KeySummary {
     pub secret: Option<String>,
     /// When it was made.
     pub created: Timestamp,
+    /// What metrics say of it.
+    pub now: KeyNow,
 }
 
 /// What is remembered of one Secret of ours.
@@ -174,6 +179,15 @@ pub fn key_manager_name(reference: &KeyManagerRef, namespace: &str) -> (KeyManag
 }
 
 impl Inner {
+    /// Remembers what metrics say of a key; whether all else of it is known already.
+    pub fn knows_key(&mut self, name: &Name, summary: &KeySummary) -> bool {
+        let known = self.keys.get_mut(name);
+        known.is_some_and(|known| {
+            known.now = summary.now;
+            known == summary
+        })
+    }
+
     /// Remembers a key.
     pub fn put_key(&mut self, name: &Name, summary: KeySummary) {
         self.forget_key(name);
@@ -359,6 +373,11 @@ impl Inner {
         let own = written == version;
         self.written.remove(name);
         own
+    }
+
+    /// What is remembered of all keys.
+    pub fn summaries(&self) -> impl Iterator<Item = &KeySummary> {
+        self.keys.values()
     }
 
     /// All keys.

@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use governor::{
     Quota, RateLimiter,
     clock::Clock,
-    middleware::NoOpMiddleware,
+    middleware::StateInformationMiddleware,
     state::{InMemoryState, NotKeyed},
 };
 use tokio::time::{Instant, sleep};
@@ -30,8 +30,11 @@ impl Clock for Runtime {
 /// So many calls a second on average, and so many at once after a pause.
 #[derive(Debug)]
 pub struct Budget {
-    calls: RateLimiter<NotKeyed, InMemoryState, Runtime, NoOpMiddleware<Duration>>,
+    calls: RateLimiter<NotKeyed, InMemoryState, Runtime, StateInformationMiddleware>,
     clock: Runtime,
+    quota: Quota,
+    /// When the last call was taken, and how many were left then.
+    last: Mutex<(Duration, u32)>,
 }
 
 impl Budget {
@@ -40,16 +43,37 @@ impl Budget {
         let clock = Runtime(Instant::now());
         let quota = Quota::per_second(per_second).allow_burst(burst);
         Self {
-            calls: RateLimiter::direct_with_clock(quota, clock),
+            calls: RateLimiter::direct_with_clock(quota, clock).with_middleware(),
             clock,
+            quota,
+            last: Mutex::new((Duration::ZERO, burst.get())),
         }
     }
 
     /// Takes one call, as soon as there is one.
     pub async fn take(&self) {
-        while let Err(not_until) = self.calls.check() {
-            sleep(not_until.wait_time_from(self.clock.now())).await;
+        loop {
+            match self.calls.check() {
+                Ok(state) => {
+                    *self.last() = (self.clock.now(), state.remaining_burst_capacity());
+                    return;
+                }
+                Err(not_until) => sleep(not_until.wait_time_from(self.clock.now())).await,
+            }
         }
+    }
+
+    /// How many calls could be taken at once now.
+    pub fn left(&self) -> u32 {
+        let (at, left) = *self.last();
+        let since = self.clock.now().saturating_sub(at).as_nanos();
+        let more = since / self.quota.replenish_interval().as_nanos().max(1);
+        let left = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(left);
+        left.min(self.quota.burst_size().get())
+    }
+
+    fn last(&self) -> MutexGuard<'_, (Duration, u32)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,6 +128,20 @@ mod tests {
             at.push(start.elapsed().as_millis() / 100);
         }
         assert_eq!(at, [0, 0, 0, 2, 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_tells_how_many_calls_are_left() {
+        let budget = Budget::new(number(5), number(3));
+        assert_eq!(budget.left(), 3);
+        for left in [2, 1, 0] {
+            budget.take().await;
+            assert_eq!(budget.left(), left);
+        }
+        for left in [1, 2, 3, 3] {
+            sleep(Duration::from_millis(200)).await;
+            assert_eq!(budget.left(), left);
+        }
     }
 
     #[tokio::test(start_paused = true)]

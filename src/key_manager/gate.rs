@@ -20,7 +20,13 @@ use super::{
     Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Mark, NewSecret,
     Properties, Registered, SecretAdded, TokenAnswer, TokenRequest, budget::Budget, circuit::Circuit,
 };
-use crate::{api::Limits, clock::Clock, controller::queue::Name, leader::Leadership, metrics::Metrics};
+use crate::{
+    api::Limits,
+    clock::Clock,
+    controller::queue::Name,
+    leader::Leadership,
+    metrics::{KeyManagerNow, Metrics},
+};
 
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(30);
@@ -32,6 +38,8 @@ const DEFAULT_RATE: NonZeroU32 = match NonZeroU32::new(10) {
 
 /// The gate to one key manager. It outlives drivers that are opened anew for the same spec.
 pub struct Gate {
+    /// What its metrics are called.
+    label: String,
     /// Its own, and that of the namespace whose it is.
     budgets: Vec<Arc<Budget>>,
     circuit: Mutex<Circuit>,
@@ -54,9 +62,10 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// A gate with these limits. Without `requestsPerSecond` calls at the resident key manager are not counted; others are
+    /// A gate with these limits; its metrics are called `label`. Without `requestsPerSecond` calls at the resident key manager are not counted; others are
     /// spared as the documentation says. `namespace` is the budget of the namespace whose key manager it is.
     pub fn new(
+        label: String,
         limits: Option<&Limits>,
         resident: bool,
         namespace: Option<Arc<Budget>>,
@@ -72,6 +81,7 @@ impl Gate {
             Arc::new(Budget::new(rate, burst))
         });
         Self {
+            label,
             budgets: own.into_iter().chain(namespace).collect(),
             circuit: Mutex::default(),
             waiting: Mutex::default(),
@@ -125,6 +135,16 @@ impl Gate {
         down && !told
     }
 
+    /// What its metrics are called, and say of now.
+    pub fn now(&self) -> (&str, KeyManagerNow) {
+        let now = KeyManagerNow {
+            circuits_open: usize::from(self.circuit().error().is_some()),
+            budget_left: self.budgets.iter().map(|budget| budget.left()).min(),
+            waiting: self.waiting().len(),
+        };
+        (&self.label, now)
+    }
+
     /// How long until the next probe; `None` while the key manager answers.
     pub fn probe_in(&self) -> Option<SignedDuration> {
         let at = self.circuit().probe_at()?;
@@ -158,9 +178,12 @@ impl Gate {
     ) -> Result<T, Error> {
         self.turn().await?;
         let limit = limit(self).inspect_err(|_| self.circuit().given_up())?;
+        let start = Instant::now();
         let Ok(result) = self.leadership.bounded(timeout(limit, call)).await else {
             self.circuit().given_up();
-            self.metrics.key_manager_call(verb, "NotLeading");
+            let label = &self.label;
+            self.metrics
+                .key_manager_call(label, verb, "NotLeading", start.elapsed());
             return Err(Error::new(Category::Unreachable, "this process does not lead any more"));
         };
         let result = result.unwrap_or_else(|_| {
@@ -168,7 +191,8 @@ impl Gate {
             Err(Error::new(Category::Unreachable, text))
         });
         let outcome = result.as_ref().map_or_else(Error::reason, |_| "Ok");
-        self.metrics.key_manager_call(verb, outcome);
+        let label = &self.label;
+        self.metrics.key_manager_call(label, verb, outcome, start.elapsed());
         match &result {
             Ok(_) => self.circuit().answered(),
             Err(error) => {
@@ -320,7 +344,16 @@ mod tests {
             ends: now + Duration::from_secs(4),
             writes_end: now + Duration::from_secs(3),
         });
-        Gate::new(Some(&limits), false, None, Clock::system(), leadership, Arc::default())
+        let clock = Clock::system();
+        Gate::new(
+            "main".to_owned(),
+            Some(&limits),
+            false,
+            None,
+            clock,
+            leadership,
+            Arc::default(),
+        )
     }
 
     #[tokio::test(start_paused = true)]

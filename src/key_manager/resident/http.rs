@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
+    time::Instant,
 };
 
 use axum::{
@@ -26,6 +27,7 @@ use super::{
     replays::Replays,
     request::{Form, Proof},
 };
+use crate::metrics::ResidentMetrics;
 
 /// Longest request body in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -39,9 +41,18 @@ pub struct Issuers {
     wrong_attempts: Arc<WrongAttempts>,
     /// Here and not in an issuer: that is made anew with each signing key.
     replays: Arc<Replays>,
+    metrics: ResidentMetrics,
 }
 
 impl Issuers {
+    /// No issuer yet; `metrics` counts the requests.
+    pub fn new(metrics: ResidentMetrics) -> Self {
+        Self {
+            metrics,
+            ..Self::default()
+        }
+    }
+
     /// Serves `issuer` from now on, instead of one of the same path.
     pub fn put(&self, issuer: Arc<Issuer>) {
         let path = path_of(&issuer);
@@ -83,7 +94,7 @@ struct Shared {
 }
 
 /// What an issuer answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 enum Endpoint {
     Token,
     Introspection,
@@ -145,7 +156,14 @@ async fn serve(
                 replays: &shared.issuers.replays,
                 source: shared.source,
             };
-            match call.answer(endpoint, &body).await {
+            let start = Instant::now();
+            let answered = call.answer(endpoint, &body).await;
+            let outcome = answered.as_ref().map_or_else(|refusal| (*refusal).into(), |_| "Ok");
+            shared
+                .issuers
+                .metrics
+                .request(endpoint.into(), outcome, start.elapsed());
+            match answered {
                 Ok(answer) => (NO_STORE, Json(answer)).into_response(),
                 Err(refusal) => refused(refusal, headers.contains_key(header::AUTHORIZATION)),
             }
