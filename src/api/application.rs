@@ -1,10 +1,12 @@
 //! `Application`: the program that credentials are for.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::key_manager::KeyManagerRef;
+use super::{key_manager::KeyManagerRef, schema::bounded};
 
 /// An application that needs credentials. Its keys, one or more for each environment, are ApplicationKeys in the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -43,6 +45,11 @@ pub struct ApplicationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
+
+    /// What else is known of it, by name: for key managers that have applications of their own, and attributes of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(transform = bounded::<1024>)]
+    pub attributes: BTreeMap<String, String>,
 
     /// Key manager of those keys that name none themselves. Absent: the cluster's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,10 @@
 //! `ApplicationKey`: one credential of an application in one environment.
 
+#![expect(
+    clippy::struct_field_names,
+    reason = "each lifetime is that of a kind of token; KubeSchema derives a shadow struct, so it is said here"
+)]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -297,6 +302,10 @@ pub struct Lifetimes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("duration(self) >= duration('1m') && duration(self) <= duration('8760h')", "must be between 1m and 8760h (a year)"))]
     pub refresh_token: Option<Duration>,
+    /// Life of ID tokens, where the key manager can set it for each client. Absent: as the key manager has it. Needs the grant type AuthorizationCode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) >= duration('1m') && duration(self) <= duration('24h')", "must be between 1m and 24h"))]
+    pub id_token: Option<Duration>,
 }
 
 /// A credential of an application: the operator registers a client at the key manager and keeps a Secret with its id, a working secret and fresh access tokens.
@@ -339,6 +348,7 @@ pub struct Lifetimes {
     validation = ("!has(self.spec.grantTypes) || !('AuthorizationCode' in self.spec.grantTypes) || has(self.spec.redirectUris) && size(self.spec.redirectUris) > 0", "the grant type AuthorizationCode needs redirectUris: say where logins return to"),
     validation = ("!has(self.spec.redirectUris) && !has(self.spec.pkce) || has(self.spec.grantTypes) && 'AuthorizationCode' in self.spec.grantTypes", "redirectUris and pkce are for logins: add AuthorizationCode to grantTypes, or remove them"),
     validation = ("!has(self.spec.lifetimes) || !has(self.spec.lifetimes.refreshToken) || has(self.spec.grantTypes) && 'RefreshToken' in self.spec.grantTypes", "lifetimes.refreshToken is for clients that get refresh tokens: add RefreshToken to grantTypes, or remove it"),
+    validation = ("!has(self.spec.lifetimes) || !has(self.spec.lifetimes.idToken) || has(self.spec.grantTypes) && 'AuthorizationCode' in self.spec.grantTypes", "lifetimes.idToken is for clients with logins: add AuthorizationCode to grantTypes, or remove it"),
     validation = ("!has(self.spec.keycloak) || !has(self.spec.keycloak.pkceMethod) || has(self.spec.pkce) && self.spec.pkce.required && (self.spec.keycloak.pkceMethod != 'Plain' || has(self.spec.pkce.allowPlain) && self.spec.pkce.allowPlain)", "keycloak.pkceMethod is the one method that is demanded: set pkce.required to true, and for Plain pkce.allowPlain too"),
     validation = ("!has(self.spec.keycloak) || !has(self.spec.keycloak.defaultClientScopes) || !has(self.spec.scopes) || !self.spec.keycloak.defaultClientScopes.exists(scope, scope in self.spec.scopes)", "a scope is in scopes or in keycloak.defaultClientScopes, not in both: tokens have default ones without being asked"),
     validation = ("!has(self.spec.clientAuthentication) || self.spec.clientAuthentication != 'None' || has(self.spec.grantTypes) && !('ClientCredentials' in self.spec.grantTypes)", "a public client (clientAuthentication None) cannot use the grant type ClientCredentials: give grantTypes without it"),

@@ -277,6 +277,7 @@ fn applied(ctx: &Context, key: &ApplicationKey) -> Option<String> {
         cluster_id: ctx.settings.cluster_id.clone(),
         key: key.clone(),
         application: Some(application),
+        first_in_environment: None,
         target: Ok(target),
         secret: plan::observed::SecretView::Absent,
         former: None,
@@ -319,6 +320,7 @@ pub fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
     });
     let summary = KeySummary {
         application: key.spec.application_ref.name.clone(),
+        environment: key.spec.environment,
         key_manager: found,
         old_key_manager: old.or(said),
         secret: Some(secret::name(key)).filter(|secret| *secret != name.name),

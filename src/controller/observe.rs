@@ -109,6 +109,7 @@ pub async fn observe(ctx: &Context, key: ApplicationKey) -> kube::Result<Seen> {
         cluster_id: ctx.settings.cluster_id.clone(),
         key,
         application,
+        first_in_environment: first_in_environment(ctx, &name, target.as_ref().ok()),
         target,
         secret,
         former,
@@ -127,6 +128,7 @@ pub fn departed(ctx: &Context, name: &Name, stored_state: secrets::StoredState) 
         cluster_id: ctx.settings.cluster_id.clone(),
         key,
         application: None,
+        first_in_environment: None,
         target: Err(Say::no("Ready", "Gone", "the key is gone")),
         secret: SecretView::Absent,
         former: None,
@@ -135,6 +137,13 @@ pub fn departed(ctx: &Context, name: &Name, stored_state: secrets::StoredState) 
         hand: Hand::default(),
     };
     Seen { o, stored_state }
+}
+
+/// Another key that comes before this one of those that want the same client of an application.
+fn first_in_environment(ctx: &Context, name: &Name, target: Option<&Target>) -> Option<String> {
+    let target = target.filter(|target| target.capabilities.applications)?;
+    let first = ctx.world.lock().first_in_environment(name, &target.reference)?;
+    (first != name.name).then_some(first)
 }
 
 /// Reads live what a new key knows from the watch alone.

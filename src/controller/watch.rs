@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     api::{Application, ApplicationKey, ClusterKeyManager, KeyManager, KeyManagerKind},
-    key_manager::{resident, snapshot},
+    key_manager::{ApplicationProperties, resident, snapshot},
     plan::{
         hints::{self, Hints, KEY_LABEL},
         identity,
@@ -204,6 +204,10 @@ async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
                 .clone()
                 .unwrap_or_else(|| name.name.clone()),
             key_manager_ref: application.spec.key_manager_ref.clone(),
+            properties: ApplicationProperties {
+                description: application.spec.description.clone(),
+                attributes: application.spec.attributes.clone(),
+            },
         };
         let keys = {
             let mut world = ctx.world.lock();

@@ -14,7 +14,9 @@ use super::{
     queue::{Item, Lane, Name},
 };
 use crate::{
-    api::{AccessRule, Application, ApplicationKey, Drift, KeyManagerKind, KeyManagerRef, conditions::Say},
+    api::{
+        AccessRule, Application, ApplicationKey, Drift, Environment, KeyManagerKind, KeyManagerRef, conditions::Say,
+    },
     key_manager::{KeyManager, gate::Gate},
     plan::{
         hints,
@@ -63,6 +65,8 @@ const GONE_LEAST: usize = 3;
 pub struct KeySummary {
     /// Its Application.
     pub application: String,
+    /// Its environment.
+    pub environment: Environment,
     /// The key manager that was found for it.
     pub key_manager: Option<KeyManagerRef>,
     /// The key manager that its client is being moved away from.
@@ -220,6 +224,21 @@ impl Inner {
             (summary.map(|summary| summary.created), key.clone())
         };
         all.min_by_key(age)
+    }
+
+    /// The first of the keys with the Application, the environment and this key manager of `key`: the oldest, then the first by
+    /// name.
+    pub fn first_in_environment(&self, key: &Name, key_manager: &KeyManagerRef) -> Option<String> {
+        let own = self.keys.get(key)?;
+        let application = Name::new(&key.namespace, &own.application);
+        let names = self.by_application.get(&application)?.iter();
+        let all = names.filter_map(|name| Some((self.keys.get(&Name::new(&key.namespace, name))?, name)));
+        let same = |summary: &KeySummary| {
+            summary.environment == own.environment && summary.key_manager.as_ref() == Some(key_manager)
+        };
+        let first = all.filter(|(summary, _)| same(summary));
+        let (_, name) = first.min_by_key(|(summary, name)| (summary.created, *name))?;
+        Some(name.clone())
     }
 
     /// Forgets a key.

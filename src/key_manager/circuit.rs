@@ -40,7 +40,12 @@ fn pause(category: Category, pauses: u32) -> Option<Duration> {
         Category::Unreachable => UNREACHABLE,
         Category::CredentialsRejected => REJECTED,
         Category::Throttled => THROTTLED,
-        Category::MissingPermission | Category::InvalidRequest | Category::ClientConflict | Category::NotYet => {
+        Category::MissingPermission
+        | Category::InvalidRequest
+        | Category::ClientConflict
+        | Category::EnvironmentTaken
+        | Category::PendingApproval
+        | Category::NotYet => {
             return None;
         }
     };

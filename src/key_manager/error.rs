@@ -13,6 +13,10 @@ pub enum Category {
     InvalidRequest,
     /// Something with this identity exists that is not ours.
     ClientConflict,
+    /// The application has another client for this environment.
+    EnvironmentTaken,
+    /// Somebody at the key manager has to agree first.
+    PendingApproval,
     /// Not visible yet; try again soon.
     NotYet,
     /// Too many calls.
@@ -50,13 +54,13 @@ impl Error {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self.category,
-            Category::NotYet | Category::Throttled | Category::Unreachable
+            Category::NotYet | Category::PendingApproval | Category::Throttled | Category::Unreachable
         )
     }
 
     /// Whether the call cannot have made anything: it was never sent, or it was answered with a refusal.
-    pub fn made_nothing(&self) -> bool {
-        !self.sent || self.category != Category::Unreachable
+    pub const fn made_nothing(&self) -> bool {
+        !self.sent || !matches!(self.category, Category::Unreachable | Category::PendingApproval)
     }
 
     /// The kind as a word.

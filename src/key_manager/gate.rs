@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Mark, NewSecret,
+    Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, NewSecret,
     Properties, Registered, SecretAdded, TokenAnswer, TokenRequest, budget::Budget, circuit::Circuit,
 };
 use crate::{
@@ -274,12 +274,12 @@ impl KeyManager for Gated {
         self.gate.call_within(limit, "register", call).await
     }
 
-    async fn find(&self, mark: &Mark, attempt: &str) -> Result<Option<Answer>, Error> {
+    async fn find(&self, client: &Client, attempt: &str) -> Result<Option<Answer>, Error> {
         if !self.driver.capabilities().find {
             // Nobody is asked, so that is no answer which would close the circuit.
             return Ok(None);
         }
-        self.gate.call("find", self.driver.find(mark, attempt)).await
+        self.gate.call("find", self.driver.find(client, attempt)).await
     }
 
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
@@ -290,8 +290,10 @@ impl KeyManager for Gated {
         self.gate.call("compare", self.driver.compare(client, properties)).await
     }
 
-    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
-        self.gate.change("adopt", self.driver.adopt(client, properties)).await
+    async fn adopt(&self, client: &Client, properties: &Properties, secret: &SecretString) -> Result<Changed, Error> {
+        self.gate
+            .change("adopt", self.driver.adopt(client, properties, secret))
+            .await
     }
 
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {

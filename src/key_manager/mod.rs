@@ -20,6 +20,8 @@ mod testing;
 
 pub use error::{Category, Error};
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
@@ -46,6 +48,23 @@ pub struct Mark {
     pub name: String,
 }
 
+/// Which client of an application a client is: key managers that keep clients in applications have one for each environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// The name of the Application; empty where that is not known.
+    pub application: String,
+    /// The environment.
+    pub environment: Environment,
+}
+
+impl Place {
+    /// Whether nothing is known of it: state of an earlier version does not say it.
+    pub const fn is_unknown(&self) -> bool {
+        self.application.is_empty()
+    }
+}
+
 /// Who chooses a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -53,6 +72,16 @@ pub enum Choice {
     Ours,
     /// The key manager does, and tells once.
     Theirs,
+}
+
+/// What ids of our choice look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdForm {
+    /// Up to a hundred letters, digits and `-`.
+    #[default]
+    Readable,
+    /// Up to thirty letters, digits and `_`.
+    Word,
 }
 
 /// How long an old secret can live beside a new one.
@@ -72,6 +101,10 @@ pub enum Overlap {
 pub struct Capabilities {
     /// Who chooses the client id.
     pub client_id: Choice,
+    /// What ids that we choose look like.
+    pub client_ids: IdForm,
+    /// Whether clients are in applications there: one client for each environment of an Application, and no other beside it.
+    pub applications: bool,
     /// Who chooses the secret of a new client.
     pub secret_at_creation: Choice,
     /// Who chooses a rotated secret; `None` where a client's secret cannot be changed.
@@ -90,6 +123,8 @@ pub struct Capabilities {
     pub access_token_lifetime: bool,
     /// Whether the life of refresh tokens can be set for each client.
     pub refresh_token_lifetime: bool,
+    /// Whether the life of ID tokens can be set for each client.
+    pub id_token_lifetime: bool,
     /// How clients can prove themselves.
     pub authentication: Vec<ClientAuthentication>,
     /// What clients sign their assertions with.
@@ -123,6 +158,8 @@ pub enum PkceMethods {
     S256,
     /// Exactly one: S256, or plain; not either of the two.
     One,
+    /// S256, or either of S256 and plain.
+    Both,
 }
 
 impl Capabilities {
@@ -170,8 +207,10 @@ impl Capabilities {
             ("ReadSecret", self.read_secret),
             ("FindClient", self.find),
             ("AdoptClient", self.adopt),
+            ("Applications", self.applications),
             ("AccessTokenLifetime", self.access_token_lifetime),
             ("RefreshTokenLifetime", self.refresh_token_lifetime),
+            ("IdTokenLifetime", self.id_token_lifetime),
             (
                 "PrivateKeyJwt",
                 self.authentication.contains(&ClientAuthentication::PrivateKeyJwt),
@@ -181,7 +220,7 @@ impl Capabilities {
                 self.authentication.contains(&ClientAuthentication::None),
             ),
             ("PkceS256", self.pkce != PkceMethods::Nothing),
-            ("PkcePlain", self.pkce == PkceMethods::One),
+            ("PkcePlain", matches!(self.pkce, PkceMethods::One | PkceMethods::Both)),
         ];
         let status = |(name, available): (&str, bool)| CapabilityStatus {
             name: name.to_owned(),
@@ -253,12 +292,30 @@ pub struct Properties {
     /// Life of a refresh token that nobody uses, in seconds, where that is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token_lifetime: Option<i64>,
+    /// Life of ID tokens in seconds, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_lifetime: Option<i64>,
+    /// What the application itself is given, where clients are in applications.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_properties: Option<ApplicationProperties>,
     /// What key managers of one vendor are asked for.
     #[serde(skip_serializing_if = "VendorBlocks::is_empty")]
     pub vendor: VendorBlocks,
     /// No new token: no access rule selects the key's namespace any more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,
+}
+
+/// The properties of an application at a key manager that keeps clients in applications, beside its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationProperties {
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What else is known of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// Names a client at its key manager and holds what its management needs.
@@ -269,6 +326,9 @@ pub struct Client {
     pub id: String,
     /// Whose it must be: a client with another mark is never changed or deleted.
     pub mark: Mark,
+    /// Which client of its application it is.
+    #[serde(default, skip_serializing_if = "Place::is_unknown")]
+    pub place: Place,
     /// The registration access token and its URI (RFC 7592), where the key manager gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub management: Option<Management>,
@@ -349,8 +409,12 @@ pub struct NewSecret<'a> {
     pub kind: CredentialKind,
     /// The secret in the published Secret, where there is one.
     pub published: Option<&'a SecretString>,
+    /// The version of the published one.
+    pub published_version: i64,
     /// Our choice; the key manager's own where it chooses.
     pub secret: &'a SecretString,
+    /// The version of the credential that it is to be: key managers that show no secret can keep that with it.
+    pub version: i64,
     /// Which secrets may go for it.
     pub room: Room,
 }
@@ -362,6 +426,8 @@ pub struct Current<'a> {
     pub kind: CredentialKind,
     /// It; a private key in PKCS#8 PEM.
     pub secret: &'a SecretString,
+    /// The version of the credential that it is.
+    pub version: i64,
 }
 
 /// Answer to a change or deletion.
@@ -477,8 +543,8 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
         attempt: Option<&str>,
     ) -> Result<Registered, Error>;
 
-    /// The client that `attempt` made, where the key manager can tell.
-    async fn find(&self, mark: &Mark, attempt: &str) -> Result<Option<Answer>, Error>;
+    /// The client that `attempt` made, where the key manager can tell; `client` has no id.
+    async fn find(&self, client: &Client, attempt: &str) -> Result<Option<Answer>, Error>;
 
     /// Gives a client these properties.
     async fn update(&self, client: &Client, properties: &Properties) -> Result<Changed, Error>;
@@ -486,11 +552,11 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// What of a client is not as `properties` say, a few words for each field; never a value that may be secret.
     async fn compare(&self, client: &Client, properties: &Properties) -> Result<Compared, Error>;
 
-    /// Takes over a client that has nobody's mark: gives it ours and these properties. Its secret has proved whose it is.
+    /// Takes over a client that has nobody's mark: gives it ours and these properties. `secret` has proved whose it is.
     ///
     /// # Errors
     /// [`Category::ClientConflict`] where it has another mark, or is the operator's own.
-    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error>;
+    async fn adopt(&self, client: &Client, properties: &Properties, secret: &SecretString) -> Result<Changed, Error>;
 
     /// Gives a client a new secret; the published one goes on working unless `room` says otherwise.
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error>;

@@ -22,6 +22,8 @@ pub(crate) fn properties() -> Properties {
         resources: vec![],
         access_token_lifetime: None,
         refresh_token_lifetime: None,
+        id_token_lifetime: None,
+        application_properties: None,
         vendor: VendorBlocks::default(),
         frozen: false,
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{ClientAuthentication, GrantType, KeyManagerRef},
-    key_manager::{Capabilities, Choice, Endpoints, KeyAlgorithm, Overlap, PkceMethods, Token},
+    key_manager::{Capabilities, Choice, Endpoints, IdForm, KeyAlgorithm, Overlap, PkceMethods, Token},
     plan::{hints::Hints, observed::ApplicationView},
 };
 
@@ -34,6 +34,7 @@ pub(super) fn new(spec: &serde_json::Value) -> Observed {
         cluster_id: "c".into(),
         key: serde_json::from_value(object).unwrap(),
         application: Some(ApplicationView::default()),
+        first_in_environment: None,
         target: Ok(Target {
             reference: KeyManagerRef {
                 name: "resident".into(),
@@ -41,6 +42,8 @@ pub(super) fn new(spec: &serde_json::Value) -> Observed {
             },
             capabilities: Capabilities {
                 client_id: Choice::Ours,
+                client_ids: IdForm::Readable,
+                applications: false,
                 secret_at_creation: Choice::Ours,
                 secret_at_rotation: Some(Choice::Ours),
                 read_secret: false,
@@ -50,6 +53,7 @@ pub(super) fn new(spec: &serde_json::Value) -> Observed {
                 grant_types: vec![GrantType::ClientCredentials],
                 access_token_lifetime: true,
                 refresh_token_lifetime: false,
+                id_token_lifetime: false,
                 authentication: vec![ClientAuthentication::ClientSecretBasic],
                 key_algorithm: KeyAlgorithm::ES256,
                 key_overlap: Overlap::None,

@@ -6,13 +6,18 @@ use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::BASE32_NOPAD;
 use jiff::SignedDuration;
 
-use crate::{api::KeyManagerRef, key_manager::Mark};
+use crate::{
+    api::KeyManagerRef,
+    key_manager::{IdForm, Mark},
+};
 
-/// Longest client id that is derived, in characters; every key manager takes this many.
-const CLIENT_ID_LIMIT: usize = 100;
-
-/// The client id of a key at a key manager after so many replacements: readable, and ended by a hash of all of it.
-pub fn client_id(mark: &Mark, key_manager: &KeyManagerRef, replacements: u32) -> String {
+/// The client id of a key at a key manager after so many replacements: as readable as its form lets it be, and ended by a hash of
+/// all of it.
+pub fn client_id(mark: &Mark, key_manager: &KeyManagerRef, form: IdForm, replacements: u32) -> String {
+    let (limit, between) = match form {
+        IdForm::Readable => (100, '-'),
+        IdForm::Word => (30, '_'),
+    };
     let hash = short_hash(&[
         "client",
         &mark.cluster_id,
@@ -21,9 +26,9 @@ pub fn client_id(mark: &Mark, key_manager: &KeyManagerRef, replacements: u32) ->
         &key_manager.to_string(),
         &replacements.to_string(),
     ]);
-    let mut readable = format!("{}-{}", mark.namespace, mark.name).replace('.', "-");
-    readable.truncate(CLIENT_ID_LIMIT - hash.len() - 1);
-    format!("{}-{hash}", readable.trim_end_matches('-'))
+    let mut readable = format!("{}-{}", mark.namespace, mark.name).replace(['.', '-'], &between.to_string());
+    readable.truncate(limit - hash.len() - 1);
+    format!("{}{between}{hash}", readable.trim_end_matches(between))
 }
 
 /// The name of a key's state Secret, in the operator's namespace.
@@ -75,22 +80,41 @@ mod tests {
 
     #[test]
     fn a_client_id_is_readable_stable_and_bounded() {
-        let id = client_id(&mark("team-a", "shop-production"), &resident(), 0);
+        let id = client_id(&mark("team-a", "shop-production"), &resident(), IdForm::Readable, 0);
         assert!(id.starts_with("team-a-shop-production-"), "{id}");
-        assert_eq!(id, client_id(&mark("team-a", "shop-production"), &resident(), 0));
         assert_eq!(
-            client_id(&mark(&"n".repeat(63), &"k".repeat(200)), &resident(), 0).len(),
-            CLIENT_ID_LIMIT
+            id,
+            client_id(&mark("team-a", "shop-production"), &resident(), IdForm::Readable, 0)
         );
+        assert_eq!(
+            client_id(
+                &mark(&"n".repeat(63), &"k".repeat(200)),
+                &resident(),
+                IdForm::Readable,
+                0
+            )
+            .len(),
+            100
+        );
+    }
+
+    #[test]
+    fn a_client_id_of_a_narrow_form_is_a_short_word() {
+        let long = "n".repeat(63);
+        for (namespace, name) in [("a", "b"), ("team-a", "shop.production"), (&*long, "k")] {
+            let id = client_id(&mark(namespace, name), &resident(), IdForm::Word, 0);
+            assert!((15..=30).contains(&id.len()), "{id}");
+            assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{id}");
+        }
     }
 
     #[test]
     fn names_that_read_alike_do_not_meet() {
         let ids = [
-            client_id(&mark("a-b", "c"), &resident(), 0),
-            client_id(&mark("a", "b-c"), &resident(), 0),
-            client_id(&mark("a", "b.c"), &resident(), 0),
-            client_id(&mark("a-b", "c"), &resident(), 1),
+            client_id(&mark("a-b", "c"), &resident(), IdForm::Readable, 0),
+            client_id(&mark("a", "b-c"), &resident(), IdForm::Readable, 0),
+            client_id(&mark("a", "b.c"), &resident(), IdForm::Readable, 0),
+            client_id(&mark("a-b", "c"), &resident(), IdForm::Readable, 1),
         ];
         for (i, one) in ids.iter().enumerate() {
             assert!(ids[i + 1..].iter().all(|other| other != one));

@@ -17,7 +17,9 @@ use crate::{
         ApplicationKey, ApplicationKeySpec, CredentialKind, Duration, Environment, GrantType, KeyManagerRef, Pkce,
         application_key::Lifetimes, conditions::Say,
     },
-    key_manager::{Capabilities, Client, Endpoints, Management, Mark, Properties, Token},
+    key_manager::{
+        ApplicationProperties, Capabilities, Client, Endpoints, IdForm, Management, Mark, Place, Properties, Token,
+    },
 };
 
 /// One key and everything that a decision about it needs.
@@ -29,6 +31,8 @@ pub struct Observed {
     pub key: ApplicationKey,
     /// Its Application; `None` where it is missing.
     pub application: Option<ApplicationView>,
+    /// Another key that comes first of those with its Application, environment and key manager.
+    pub first_in_environment: Option<String>,
     /// Its key manager, or why there is none.
     pub target: Result<Target, Say>,
     /// The Secret with the credential.
@@ -50,6 +54,8 @@ pub struct ApplicationView {
     pub display_name: String,
     /// Key manager for keys that name none.
     pub key_manager_ref: Option<KeyManagerRef>,
+    /// What it is given where clients are in applications.
+    pub properties: ApplicationProperties,
 }
 
 /// A key manager as a key sees it.
@@ -208,6 +214,9 @@ pub struct Attempt {
     pub id: String,
     /// Where.
     pub key_manager: KeyManagerRef,
+    /// Which client of its application it is to be.
+    #[serde(default, skip_serializing_if = "Place::is_unknown")]
+    pub place: Place,
     /// What the client is to prove itself with.
     #[serde(default)]
     pub kind: CredentialKind,
@@ -429,7 +438,7 @@ impl Observed {
     /// The client of chosen identity at `target` after so many replacements.
     pub fn chosen_client(&self, target: &Target, replacements: u32) -> Option<Client> {
         let fixed = target.capabilities.chosen_identity() || self.spec().adopt.is_some();
-        fixed.then(|| self.derived_client(&target.reference, replacements))
+        fixed.then(|| self.derived_client(&target.reference, target.capabilities.client_ids, replacements))
     }
 
     /// Whether the client's id is the spec's, so that no other client can take its place.
@@ -438,10 +447,10 @@ impl Observed {
     }
 
     /// The client that the key has at `key_manager` after so many replacements, where the id is our choice.
-    pub fn derived_client(&self, key_manager: &KeyManagerRef, replacements: u32) -> Client {
+    pub fn derived_client(&self, key_manager: &KeyManagerRef, form: IdForm, replacements: u32) -> Client {
         let adopted = self.spec().adopt.as_ref().map(|adopt| adopt.client_id.clone());
         let chosen = adopted.or_else(|| self.spec().client_id.clone());
-        self.client(chosen.unwrap_or_else(|| identity::client_id(&self.mark(), key_manager, replacements)))
+        self.client(chosen.unwrap_or_else(|| identity::client_id(&self.mark(), key_manager, form, replacements)))
     }
 
     /// The client of this id, which must be this key's.
@@ -449,8 +458,29 @@ impl Observed {
         Client {
             id,
             mark: self.mark(),
+            place: self.place(),
             management: None,
         }
+    }
+
+    /// Which client of its application the key's client is.
+    pub fn place(&self) -> Place {
+        Place {
+            application: self.spec().application_ref.name.clone(),
+            environment: self.spec().environment,
+        }
+    }
+
+    /// The version of the published credential; zero where there is none.
+    pub fn published_version(&self) -> i64 {
+        self.secret.ours().map_or(0, |published| published.hints.version)
+    }
+
+    /// The version of the credential that is published next.
+    pub fn next_version(&self) -> i64 {
+        let status = self.key.status.as_ref();
+        let said = status.and_then(|status| status.credential.as_ref());
+        self.published_version().max(said.map_or(0, |c| c.version)) + 1
     }
 
     /// Where the key's first client is made, as the key itself says since before it was made.
@@ -514,6 +544,13 @@ impl Observed {
             resources,
             access_token_lifetime: life(|lifetimes| lifetimes.access_token),
             refresh_token_lifetime: life(|lifetimes| lifetimes.refresh_token),
+            id_token_lifetime: life(|lifetimes| lifetimes.id_token),
+            application_properties: target.capabilities.applications.then(|| {
+                self.application
+                    .as_ref()
+                    .map(|a| a.properties.clone())
+                    .unwrap_or_default()
+            }),
             vendor: spec.vendor_blocks().with_scopes(|scope| grants.scope(scope)),
             frozen: !grants.selected,
         }
@@ -531,6 +568,7 @@ impl Observed {
             },
             application: String::new(),
             display_name: String::new(),
+            application_properties: None,
             // It goes into the name only, and no key changes it.
             environment: Environment::default(),
             frozen: false,

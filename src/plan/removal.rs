@@ -7,7 +7,10 @@ use super::{
     secret::Rendered,
     step::Step,
 };
-use crate::api::{DeletionPolicy, FINALIZER, conditions::Say};
+use crate::{
+    api::{DeletionPolicy, FINALIZER, conditions::Say},
+    key_manager::IdForm,
+};
 
 /// The next step for a key that is being deleted.
 pub fn next(o: &Observed, now: Timestamp) -> Step {
@@ -205,7 +208,9 @@ fn clients(o: &Observed) -> Vec<PlacedClient> {
     let wanted = target.map(|target| target.reference.clone());
     // A key manager that chooses ids itself knows no derived one; those in the state are all there are.
     for key_manager in said.filter(|_| target.is_some()).into_iter().chain(wanted) {
-        let client = o.derived_client(&key_manager, o.replacements());
+        let form = target.filter(|target| target.reference == key_manager);
+        let form = form.map_or(IdForm::Readable, |target| target.capabilities.client_ids);
+        let client = o.derived_client(&key_manager, form, o.replacements());
         clients.push(PlacedClient { key_manager, client });
     }
     clients

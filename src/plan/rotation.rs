@@ -159,6 +159,7 @@ mod tests {
             cluster_id: "c".to_owned(),
             key: serde_json::from_value(key).unwrap(),
             application: None,
+            first_in_environment: None,
             target: Err(Say::no("Ready", "None", "none")),
             secret: SecretView::Ours(Box::new(published)),
             former: None,

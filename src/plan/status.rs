@@ -54,7 +54,8 @@ pub fn failed(o: &Observed, reason: &'static str, message: &str) -> Vec<Say> {
 
 /// Whether nothing that is watched tells when that which stands against a key goes, so that it has to be looked at again.
 pub fn unwatched(says: &[Say]) -> bool {
-    says.iter().any(|say| say.reason == "SecretConflict")
+    says.iter()
+        .any(|say| matches!(say.reason, "SecretConflict" | "EnvironmentTaken"))
 }
 
 /// The status after a pass that ended with `says`; `now` is when its last step was decided.

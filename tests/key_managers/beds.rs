@@ -8,7 +8,7 @@ use appkeys::{
     controller::queue::Name,
     entropy::Entropy,
     key_manager::{
-        Client, Drivers as _, Mark, Opened, Properties, Wanted,
+        Client, Drivers as _, Mark, Opened, Place, Properties, Wanted,
         open::{KeyManagers, RemoteKeyManagers},
         resident::{
             ResidentKeyManagers, http::Issuers, revocations::Revocations, server::CurrentCertificate,
@@ -260,6 +260,10 @@ pub(crate) fn machine(cluster: &str, name: &str) -> (Client, Properties) {
     let client = Client {
         id: format!("team-{name}-{}", Entropy::system().attempt_id().unwrap()),
         mark: mark.clone(),
+        place: Place {
+            application: "shop".into(),
+            environment: Environment::Sandbox,
+        },
         management: None,
     };
     let properties = Properties {
@@ -273,6 +277,8 @@ pub(crate) fn machine(cluster: &str, name: &str) -> (Client, Properties) {
         resources: vec![],
         access_token_lifetime: None,
         refresh_token_lifetime: None,
+        id_token_lifetime: None,
+        application_properties: None,
         vendor: VendorBlocks::default(),
         redirect_uris: vec![],
         pkce: None,

@@ -103,6 +103,7 @@ struct Subject<'a> {
 async fn contract(bed: &Bed, profile: Profile) {
     let driver = bed.open().await.unwrap().driver;
     let can = driver.capabilities().clone();
+    let by_key = can.authentication.contains(&ClientAuthentication::PrivateKeyJwt);
     for authentication in [
         ClientAuthentication::ClientSecretBasic,
         ClientAuthentication::ClientSecretPost,
@@ -123,7 +124,7 @@ async fn contract(bed: &Bed, profile: Profile) {
             an_app_with_logins_keeps_the_contract(subject).await;
         }
     }
-    if can.client_id == Choice::Ours {
+    if can.client_id == Choice::Ours && by_key {
         let (secret, key) = (
             ClientAuthentication::ClientSecretBasic,
             ClientAuthentication::PrivateKeyJwt,
@@ -157,7 +158,9 @@ async fn a_client_that_is_not_published_can_become_one_of_another_kind(
     let new = NewSecret {
         kind: subject.kind(),
         published: None,
+        published_version: 1,
         secret: &secret,
+        version: 2,
         room: Room::Replace,
     };
     let added = subject.driver.add_secret(&subject.client, new).await.unwrap();
@@ -247,6 +250,7 @@ impl<'a> Subject<'a> {
         Current {
             kind: self.kind(),
             secret,
+            version: 2,
         }
     }
 
@@ -378,7 +382,9 @@ impl<'a> Subject<'a> {
         let new = NewSecret {
             kind: self.kind(),
             published: None,
+            published_version: 1,
             secret: &new,
+            version: 2,
             room: Room::Only,
         };
         let conflict = self.driver.add_secret(&other, new).await.unwrap_err();
@@ -446,7 +452,9 @@ impl<'a> Subject<'a> {
         let mut new = NewSecret {
             kind: self.kind(),
             published: Some(old),
+            published_version: 1,
             secret: &chosen,
+            version: 2,
             room: Room::Keep,
         };
         if two {

@@ -161,7 +161,9 @@ impl Probe<'_> {
         let new = NewSecret {
             kind: CredentialKind::Secret,
             published: Some(secret),
+            published_version: 1,
             secret: &Entropy::system().client_secret().unwrap(),
+            version: 2,
             room: Room::Keep,
         };
         match self.driver.add_secret(client, new).await.unwrap() {

@@ -6,8 +6,8 @@ use appkeys::{
     api::conditions::Say,
     key_manager::{
         Answer, Capabilities, Category, Changed, Client, Compared, Current, Drivers, Endpoints, Error, KeyManager,
-        Mark, NewSecret, Opened, Properties, Registered, SecretAdded, Server as KeyManagerServer, TokenAnswer,
-        TokenRequest, Wanted, resident::ResidentKeyManagers, snapshot::Held,
+        NewSecret, Opened, Properties, Registered, SecretAdded, Server as KeyManagerServer, TokenAnswer, TokenRequest,
+        Wanted, resident::ResidentKeyManagers, snapshot::Held,
     },
 };
 use async_trait::async_trait;
@@ -106,7 +106,7 @@ impl KeyManager for Driver {
         .await
     }
 
-    async fn find(&self, _mark: &Mark, _attempt: &str) -> Result<Option<Answer>, Error> {
+    async fn find(&self, _client: &Client, _attempt: &str) -> Result<Option<Answer>, Error> {
         Ok(None)
     }
 
@@ -123,7 +123,7 @@ impl KeyManager for Driver {
             .await
     }
 
-    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+    async fn adopt(&self, client: &Client, properties: &Properties, _secret: &SecretString) -> Result<Changed, Error> {
         let (client, properties) = (client.clone(), properties.clone());
         let what = format!("adopt {}", client.id);
         self.call(&what, true, move |server| server.adopt(&client, &properties))
@@ -133,12 +133,15 @@ impl KeyManager for Driver {
     async fn add_secret(&self, client: &Client, new: NewSecret<'_>) -> Result<SecretAdded, Error> {
         let (client, kind, room) = (client.clone(), new.kind, new.room);
         let (published, secret) = (new.published.cloned(), new.secret.clone());
+        let (published_version, version) = (new.published_version, new.version);
         let what = format!("add secret {} {room:?}", client.id);
         self.call(&what, true, move |server| {
             let new = NewSecret {
                 kind,
                 published: published.as_ref(),
+                published_version,
                 secret: &secret,
+                version,
                 room,
             };
             server.add_secret(&client, &new)

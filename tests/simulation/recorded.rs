@@ -2,7 +2,7 @@
 
 use appkeys::{
     api::{ClientAuthentication, CredentialKind, GrantType, Vendor},
-    key_manager::{Capabilities, Choice, KeyAlgorithm, Overlap, PkceMethods},
+    key_manager::{Capabilities, Choice, IdForm, KeyAlgorithm, Overlap, PkceMethods},
 };
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,10 @@ impl Recorded {
 struct CapabilitiesDef {
     #[serde(with = "ChoiceDef")]
     client_id: Choice,
+    #[serde(default, skip_serializing_if = "is_readable", with = "IdFormDef")]
+    client_ids: IdForm,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    applications: bool,
     #[serde(with = "ChoiceDef")]
     secret_at_creation: Choice,
     #[serde(with = "choice")]
@@ -107,6 +111,8 @@ struct CapabilitiesDef {
     grant_types: Vec<GrantType>,
     access_token_lifetime: bool,
     refresh_token_lifetime: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    id_token_lifetime: bool,
     authentication: Vec<ClientAuthentication>,
     #[serde(with = "KeyAlgorithmDef")]
     key_algorithm: KeyAlgorithm,
@@ -125,6 +131,18 @@ struct CapabilitiesDef {
 enum ChoiceDef {
     Ours,
     Theirs,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "IdForm")]
+enum IdFormDef {
+    Readable,
+    Word,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_readable(form: &IdForm) -> bool {
+    *form == IdForm::Readable
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,6 +166,7 @@ enum PkceMethodsDef {
     Nothing,
     S256,
     One,
+    Both,
 }
 
 /// A choice that may not be there.

@@ -210,6 +210,7 @@ pub(super) async fn register_given(
     let attempt = Attempt {
         id: ctx.entropy.attempt_id()?,
         key_manager: target.reference.clone(),
+        place: seen.o.place(),
         kind: seen.o.kind(),
         applied: seen.o.properties_hash(target),
     };
@@ -271,9 +272,17 @@ pub(super) async fn store_answer(
     Ok(())
 }
 
+/// What an attempt was to make; its id is not known.
+fn made_by(seen: &Seen, attempt: &Attempt) -> Client {
+    Client {
+        place: attempt.place.clone(),
+        ..seen.o.client(String::new())
+    }
+}
+
 pub(super) async fn find(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Failure> {
     let driver = driver_of(ctx, &attempt.key_manager, seen.o.namespace())?;
-    if let Some(answer) = driver.find(&seen.o.mark(), &attempt.id).await? {
+    if let Some(answer) = driver.find(&made_by(seen, &attempt), &attempt.id).await? {
         return store_answer(ctx, seen, attempt, answer).await;
     }
     if !driver.capabilities().find {
@@ -285,7 +294,7 @@ pub(super) async fn find(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Re
 
 pub(super) async fn find_left(ctx: &Context, seen: &mut Seen, attempt: Attempt) -> Result<(), Failure> {
     let found = match driver_of(ctx, &attempt.key_manager, seen.o.namespace()) {
-        Ok(driver) => match driver.find(&seen.o.mark(), &attempt.id).await {
+        Ok(driver) => match driver.find(&made_by(seen, &attempt), &attempt.id).await {
             Ok(None) if !driver.capabilities().find => {
                 report::orphan(ctx, &seen.o, &attempt.key_manager, &attempt.id).await?;
                 Ok(None)
@@ -304,6 +313,7 @@ pub(super) async fn find_left(ctx: &Context, seen: &mut Seen, attempt: Attempt) 
     let found = answer.map(|answer| PlacedClient {
         key_manager: attempt.key_manager.clone(),
         client: Client {
+            place: attempt.place.clone(),
             management: answer.management,
             ..seen.o.client(answer.id)
         },
@@ -442,7 +452,7 @@ pub(super) async fn adopt(
     // What manages it may change with the next call: it is kept from before that.
     keep_management(ctx, seen, client.clone(), client.management.clone()).await?;
     let id = client.id.clone();
-    match changing(&driver, driver.adopt(&client, properties)).await? {
+    match changing(&driver, driver.adopt(&client, properties, &secret)).await? {
         Changed::Done(outcome) => keep_management(ctx, seen, client, outcome.management).await?,
         // It can be used and not changed: what manages it was not given, or was used up when an answer was lost.
         Changed::Refused => {}

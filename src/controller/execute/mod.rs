@@ -126,7 +126,9 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             let new = NewSecret {
                 kind: seen.o.kind(),
                 published: published.as_ref(),
+                published_version: seen.o.published_version(),
                 secret: &secret,
+                version: seen.o.next_version(),
                 room,
             };
             let driver = driver(ctx, seen)?;
@@ -179,6 +181,7 @@ pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), F
             let current = Current {
                 kind: seen.o.kind(),
                 secret: &current,
+                version: seen.o.published_version(),
             };
             changing(&driver, driver.retire(&client, current, end)).await?;
             seen.o.hand.retired = true;

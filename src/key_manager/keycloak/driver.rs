@@ -176,7 +176,7 @@ impl KeyManager for KeycloakDriver {
         }))
     }
 
-    async fn find(&self, _mark: &Mark, _attempt: &str) -> Result<Option<Answer>, Error> {
+    async fn find(&self, _client: &Client, _attempt: &str) -> Result<Option<Answer>, Error> {
         Ok(None)
     }
 
@@ -194,7 +194,7 @@ impl KeyManager for KeycloakDriver {
         })
     }
 
-    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+    async fn adopt(&self, client: &Client, properties: &Properties, _secret: &SecretString) -> Result<Changed, Error> {
         let Some(now) = self.admin.find(&client.id).await? else {
             return Ok(Changed::NotThere);
         };

@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     entropy::Entropy,
     key_manager::{
-        Capabilities, Category, Choice, Error, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
+        Capabilities, Category, Choice, Error, IdForm, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
         remote::{CredentialSource, HttpClient, Login, Metadata, Session, discover},
     },
 };
@@ -76,6 +76,8 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
     };
     Capabilities {
         client_id: Choice::Ours,
+            client_ids: IdForm::Readable,
+            applications: false,
         secret_at_creation: Choice::Ours,
         secret_at_rotation: Some(Choice::Ours),
         read_secret: true,
@@ -85,6 +87,7 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
         grant_types: metadata.grant_types(),
         access_token_lifetime: true,
         refresh_token_lifetime: true,
+            id_token_lifetime: false,
         authentication: vec![
             ClientAuthentication::ClientSecretBasic,
             ClientAuthentication::ClientSecretPost,

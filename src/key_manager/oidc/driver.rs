@@ -13,7 +13,7 @@ use crate::{
     entropy::Entropy,
     key_manager::{
         Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, Management,
-        Mark, NewSecret, Outcome, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
+        NewSecret, Outcome, Properties, Registered, SecretAdded, TokenAnswer, TokenRequest,
         remote::{self, HttpClient, TokenEndpoint},
     },
 };
@@ -72,7 +72,7 @@ impl KeyManager for OidcDriver {
         }))
     }
 
-    async fn find(&self, _mark: &Mark, _attempt: &str) -> Result<Option<Answer>, Error> {
+    async fn find(&self, _client: &Client, _attempt: &str) -> Result<Option<Answer>, Error> {
         Ok(None)
     }
 
@@ -123,7 +123,7 @@ impl KeyManager for OidcDriver {
         })
     }
 
-    async fn adopt(&self, client: &Client, properties: &Properties) -> Result<Changed, Error> {
+    async fn adopt(&self, client: &Client, properties: &Properties, _secret: &SecretString) -> Result<Changed, Error> {
         // Who has its registration access token may change it: there is no mark to look at.
         self.update(client, properties).await
     }

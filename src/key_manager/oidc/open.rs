@@ -7,7 +7,7 @@ use crate::{
     api::{ClientAuthentication, OidcSpec},
     entropy::Entropy,
     key_manager::{
-        Capabilities, Category, Choice, Error, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
+        Capabilities, Category, Choice, Error, IdForm, KeyAlgorithm, KeyManager, Overlap, PkceMethods,
         remote::{CredentialSource, HttpClient, Metadata, discover},
     },
 };
@@ -99,6 +99,8 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
     ];
     Capabilities {
         client_id: Choice::Theirs,
+        client_ids: IdForm::Readable,
+        applications: false,
         secret_at_creation: Choice::Theirs,
         secret_at_rotation: None,
         read_secret: true,
@@ -107,6 +109,7 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
         grant_types: metadata.grant_types(),
         access_token_lifetime: false,
         refresh_token_lifetime: false,
+        id_token_lifetime: false,
         adopt: true,
         authentication: authentication(metadata),
         key_algorithm: algorithm(metadata).unwrap_or_default(),

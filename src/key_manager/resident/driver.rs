@@ -20,9 +20,9 @@ use crate::{
     api::{ClientAuthentication, CredentialKind, FIELD_MANAGER, GrantType},
     clock::Clock,
     key_manager::{
-        Answer, Capabilities, Category, Changed, Choice, Client, Compared, Current, Endpoints, Error, KeyAlgorithm,
-        KeyManager, Mark, NewSecret, Overlap, PkceMethods, Properties, Registered, SecretAdded, TokenAnswer,
-        TokenRequest,
+        Answer, Capabilities, Category, Changed, Choice, Client, Compared, Current, Endpoints, Error, IdForm,
+        KeyAlgorithm, KeyManager, Mark, NewSecret, Overlap, PkceMethods, Properties, Registered, SecretAdded,
+        TokenAnswer, TokenRequest,
     },
 };
 
@@ -40,6 +40,8 @@ impl ResidentDriver {
     pub fn new(issuer: Arc<Issuer>, store: Arc<RecordStore>, clock: Clock) -> Self {
         let capabilities = Capabilities {
             client_id: Choice::Ours,
+            client_ids: IdForm::Readable,
+            applications: false,
             secret_at_creation: Choice::Ours,
             secret_at_rotation: Some(Choice::Ours),
             read_secret: false,
@@ -49,6 +51,7 @@ impl ResidentDriver {
             grant_types: vec![GrantType::ClientCredentials],
             access_token_lifetime: true,
             refresh_token_lifetime: false,
+            id_token_lifetime: false,
             authentication: vec![
                 ClientAuthentication::ClientSecretBasic,
                 ClientAuthentication::ClientSecretPost,
@@ -143,7 +146,7 @@ impl KeyManager for ResidentDriver {
         }
     }
 
-    async fn find(&self, _mark: &Mark, _attempt: &str) -> Result<Option<Answer>, Error> {
+    async fn find(&self, _client: &Client, _attempt: &str) -> Result<Option<Answer>, Error> {
         Ok(None)
     }
 
@@ -164,7 +167,7 @@ impl KeyManager for ResidentDriver {
         Ok(Compared::Differs(vec![], None))
     }
 
-    async fn adopt(&self, client: &Client, _properties: &Properties) -> Result<Changed, Error> {
+    async fn adopt(&self, client: &Client, _properties: &Properties, _secret: &SecretString) -> Result<Changed, Error> {
         // All its clients are ours.
         Err(conflict(&client.id))
     }

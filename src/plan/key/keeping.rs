@@ -149,10 +149,17 @@ fn change_kind(o: &Observed, target: &Target, client: Client) -> Step {
         let text = "clientAuthentication of a client with a chosen or adopted id cannot be changed to another kind of credential: change it back, or choose another spec.clientId";
         return cannot_change(text.to_owned());
     }
+    if target.capabilities.applications {
+        let text = format!(
+            "{} has one client for each environment of an application, so clientAuthentication cannot be changed to another kind of credential: change it back, or delete this key and make a new one",
+            target.reference
+        );
+        return cannot_change(text);
+    }
     replace_client(o, target, client)
 }
 
-fn cannot_change(text: String) -> Step {
+pub(super) fn cannot_change(text: String) -> Step {
     Step::Done(vec![
         Say::yes("Ready", "Published", "the Secret has the credential of before"),
         Say::no("UpToDate", "CannotChangeInPlace", text),
@@ -168,6 +175,13 @@ pub(super) fn unmanageable(
     client: Client,
     secret: SecretString,
 ) -> Step {
+    if o.hand.checked && target.capabilities.applications {
+        let text = format!(
+            "{} does not let this client be changed, and has no second one for this environment: change the spec back, or delete this key and make a new one",
+            target.reference
+        );
+        return cannot_change(text);
+    }
     if o.hand.checked {
         return replace_client(o, target, client);
     }

@@ -8,7 +8,7 @@ use crate::{
     key_manager::{Client, Overlap, Room},
     plan::{
         hints::Hints,
-        observed::{InHand, Observed, Proof, Published, Target},
+        observed::{InHand, Observed, PlacedClient, Proof, Published, Target},
         rotation, secret,
         step::Step,
         tokens, whole_second,
@@ -22,6 +22,9 @@ pub(super) fn make(o: &Observed, target: &Target, moving: Option<&Published>, no
     }
     if !target.grants.selected || !target.grants.refused(o.spec()).is_empty() {
         return Step::Done(access_denied(o, target).into_iter().collect());
+    }
+    if let Some(old) = stands_in_place(o, target) {
+        return Step::DeleteClient(old);
     }
     if let Some(adopt) = o.spec().adopt.as_ref().filter(|_| !o.hand.exists)
         && let Some(step) = adopting(o, target, adopt)
@@ -76,6 +79,13 @@ pub(super) fn make(o: &Observed, target: &Target, moving: Option<&Published>, no
             room: room(o),
         },
     }
+}
+
+/// A client that was replaced and is where the next one is to be: it goes first. Its secret is lost, or the key manager ends it.
+fn stands_in_place(o: &Observed, target: &Target) -> Option<PlacedClient> {
+    let old = o.state.old.as_ref().filter(|_| target.capabilities.applications)?;
+    let here = old.key_manager == target.reference && !o.has_deleted(old);
+    here.then(|| old.clone())
 }
 
 /// A client that is there already: proved to be the team's, then marked, then published. None where it was adopted before and
@@ -143,15 +153,9 @@ pub(super) fn use_credential(o: &Observed, target: &Target, credential: &InHand,
     }
     let published = o.secret.ours();
     let before = published.map(|published| published.hints.clone()).unwrap_or_default();
-    let said = o
-        .key
-        .status
-        .as_ref()
-        .and_then(|status| status.credential.as_ref())
-        .map_or(0, |c| c.version);
     let overlap = now.checked_add(rotation::overlap(o.spec())).ok().map(whole_second);
     let hints = Hints {
-        version: before.version.max(said) + 1,
+        version: o.next_version(),
         issued_at: Some(whole_second(now)),
         client_id: credential.client_id.clone(),
         kind: o.kind(),

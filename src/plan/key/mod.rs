@@ -213,10 +213,16 @@ fn refusal(o: &Observed, target: &Target) -> Option<Step> {
     let known =
         o.secret.ours().is_some() || has_finalizer(o) && o.key.status.as_ref().is_some_and(|s| s.client_id.is_some());
     if known {
-        None
-    } else {
-        access_denied(o, target).map(|say| Step::Done(vec![say]))
+        return None;
     }
+    if let Some(first) = o.first_in_environment.as_ref().filter(|_| capabilities.applications) {
+        let text = format!(
+            "{manager} has one client for each environment of an application, and key {first} comes first in {} of Application {}: delete one of the two, or name another Application or environment in a new key",
+            spec.environment, spec.application_ref.name
+        );
+        return Some(not_ready("EnvironmentTaken", text));
+    }
+    access_denied(o, target).map(|say| Step::Done(vec![say]))
 }
 
 /// Why the key manager cannot demand the code challenge that is asked for.
@@ -224,7 +230,7 @@ fn unsupported_pkce(o: &Observed, target: &Target) -> Option<String> {
     let pkce = super::observed::pkce(o.spec()).filter(|pkce| pkce.required)?;
     let manager = &target.reference;
     match (target.capabilities.pkce, pkce.allow_plain) {
-        (PkceMethods::S256 | PkceMethods::One, false) => None,
+        (PkceMethods::S256 | PkceMethods::One | PkceMethods::Both, false) | (PkceMethods::Both, true) => None,
         (PkceMethods::Nothing, _) => Some(format!(
             "key manager {manager} cannot demand PKCE of a client: set spec.pkce.required to false, and have the app use it all the same"
         )),
@@ -249,6 +255,8 @@ fn unsupported_lifetime(o: &Observed, target: &Target) -> Option<String> {
         ("accessToken", "AccessTokenLifetime")
     } else if lifetimes.refresh_token.is_some() && !capabilities.refresh_token_lifetime {
         ("refreshToken", "RefreshTokenLifetime")
+    } else if lifetimes.id_token.is_some() && !capabilities.id_token_lifetime {
+        ("idToken", "IdTokenLifetime")
     } else {
         return None;
     };

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{making::make, not_ready};
+use super::{keeping::cannot_change, making::make, not_ready};
 use crate::{
     api::{KeyManagerRef, conditions::Say},
     key_manager::{Client, Mark},
@@ -22,14 +22,14 @@ pub(super) fn take_over(o: &Observed, target: &Target, published: &Published, fo
         ..o.mark()
     };
     let derived = || {
-        let id = identity::client_id(&mark, &target.reference, published.hints.replacements);
+        let form = target.capabilities.client_ids;
+        let id = identity::client_id(&mark, &target.reference, form, published.hints.replacements);
         let ours = target.capabilities.chosen_identity() && id == published.hints.client_id;
         ours.then(|| PlacedClient {
             key_manager: target.reference.clone(),
             client: Client {
-                id,
                 mark: mark.clone(),
-                management: None,
+                ..o.client(id)
             },
         })
     };
@@ -73,6 +73,13 @@ pub(super) fn move_client(o: &Observed, target: &Target, published: &Published, 
         key_manager: published_at(o, target, published),
         client: published_client(o, published),
     };
+    if target.capabilities.applications && old.key_manager == target.reference {
+        let text = format!(
+            "{} has one client for each environment of an application, so another client id needs another key: change spec.clientId back, or delete this key and make a new one",
+            target.reference
+        );
+        return cannot_change(text);
+    }
     replaced(o, target, old)
 }
 

@@ -66,7 +66,7 @@ fn must_rotate(published: &Published, now: Timestamp) -> bool {
 
 /// How a secret that must be replaced is, where it cannot be as the spec asks.
 fn instead(o: &Observed, target: &Target) -> Option<RotationStrategy> {
-    if !o.fixed_id() {
+    if !o.fixed_id() && !target.capabilities.applications {
         return Some(RotationStrategy::ReplaceClient);
     }
     let changes = target.capabilities.secret_at_rotation.is_some();
@@ -140,16 +140,29 @@ pub(super) fn rotation_unsupported(o: &Observed, target: &Target) -> Option<Say>
 fn unsupported(o: &Observed, target: &Target) -> Option<String> {
     let spec = o.spec();
     let manager = &target.reference;
+    let (one_client, changes) = (
+        target.capabilities.applications,
+        target.capabilities.secret_at_rotation.is_some(),
+    );
     if o.kind() == CredentialKind::Nothing {
         return Some("a public client has no secret, so there is nothing to rotate: remove spec.rotation".to_owned());
     }
     Some(match rotation::strategy(spec) {
+        RotationStrategy::Overlap if (target.capabilities.overlap == Overlap::None || o.hand.one_secret) && one_client => format!(
+            "{manager} keeps one secret for this client and has one client for each environment of an application, so nothing rotates: choose rotation.strategy InPlace (a short cut)"
+        ),
         RotationStrategy::Overlap if target.capabilities.overlap == Overlap::None || o.hand.one_secret => format!(
             "{manager} keeps one secret for this client, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id) or InPlace (a short cut)"
         ),
-        RotationStrategy::InPlace if target.capabilities.secret_at_rotation.is_none() => {
+        RotationStrategy::InPlace | RotationStrategy::ReplaceClient if one_client && !changes => format!(
+            "{manager} cannot change a client's secret, and has one client for each environment of an application, so nothing rotates: remove spec.rotation"
+        ),
+        RotationStrategy::InPlace if !changes => {
             format!("{manager} cannot change a client's secret, so nothing rotates: choose rotation.strategy ReplaceClient (a new client id)")
         }
+        RotationStrategy::ReplaceClient if one_client => format!(
+            "{manager} has one client for each environment of an application, so none can be replaced by another, and nothing rotates: choose another rotation.strategy"
+        ),
         RotationStrategy::ReplaceClient if o.fixed_id() => {
             "a client with a chosen or adopted id cannot be replaced, so nothing rotates: remove spec.clientId or choose another rotation.strategy".to_owned()
         }

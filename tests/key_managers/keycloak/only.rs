@@ -166,7 +166,9 @@ async fn k15_a_life_longer_than_the_realm_s_sessions_is_named_and_a_shorter_one_
     let only = NewSecret {
         kind: appkeys::api::CredentialKind::Secret,
         published: Some(&given),
+        published_version: 1,
         secret: &fresh,
+        version: 2,
         room: Room::Only,
     };
     named(trap.driver.add_secret(&trap.client, only).await.unwrap_err());
@@ -265,7 +267,9 @@ async fn k13_a_scope_changes_from_optional_to_default_and_back() {
     let other = trap.called(format!("{}-by-hand", trap.id()));
     trap.by_hand(&other.id, json!({"defaultClientScopes": [READ, "email"]}))
         .await;
-    let adopted = trap.driver.adopt(&other, &optional).await.unwrap();
+    let nothing = SecretString::default();
+    let adopted = trap.driver.adopt(&other, &optional, &nothing);
+    let adopted = adopted.await.unwrap();
     assert!(matches!(adopted, Changed::Done(_)), "{adopted:?}");
     let client = trap.look(&other.id).await.unwrap();
     assert_eq!(words(&client["optionalClientScopes"]), [READ]);

@@ -20,7 +20,10 @@ async fn k10_the_operator_s_own_client_is_left_alone() {
     let before = trap.look(OPERATOR).await.unwrap();
     let given = SecretString::from(OPERATOR_SECRET);
     let conflicts = [
-        trap.driver.adopt(&own, &trap.properties).await.err(),
+        trap.driver
+            .adopt(&own, &trap.properties, &SecretString::default())
+            .await
+            .err(),
         trap.driver.register(&own, &trap.properties, &given, None).await.err(),
         trap.driver.update(&own, &trap.properties).await.err(),
         trap.driver.add_secret(&own, secret(Room::Only, &given)).await.err(),
@@ -53,6 +56,7 @@ async fn k11_the_end_of_a_rotated_secret_is_ours() {
     let current = Current {
         kind: CredentialKind::Secret,
         secret: &new,
+        version: 2,
     };
     let end = now + SignedDuration::from_mins(5);
     // The first end counts, whatever is asked for later.
@@ -160,7 +164,9 @@ async fn a_public_client_is_not_adopted_because_any_secret_passes() {
     // That is the trap: it looks as if this secret were right.
     let answer = trap.token(&SecretString::from("any")).await;
     assert!(!matches!(answer, TokenAnswer::InvalidClient), "{answer:?}");
-    let refused = trap.driver.adopt(&trap.client, &trap.properties).await.unwrap_err();
+    let nothing = SecretString::default();
+    let refused = trap.driver.adopt(&trap.client, &trap.properties, &nothing);
+    let refused = refused.await.unwrap_err();
     assert_eq!(refused.category, Category::InvalidRequest);
     assert!(refused.message.contains("it cannot be adopted"), "{refused}");
     assert_eq!(trap.seen().await, before);

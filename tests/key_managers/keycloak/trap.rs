@@ -154,7 +154,9 @@ pub(super) fn secret(room: Room, secret: &SecretString) -> NewSecret<'_> {
     NewSecret {
         kind: CredentialKind::Secret,
         published: None,
+        published_version: 1,
         secret,
+        version: 2,
         room,
     }
 }

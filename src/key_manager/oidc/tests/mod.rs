@@ -18,7 +18,7 @@ use crate::{
     api::{GrantType, OidcSpec},
     entropy::Entropy,
     key_manager::{
-        Answer, Changed, Client, Error, KeyManager, Management, Mark, Outcome, Properties, Registered,
+        Answer, Changed, Client, Error, KeyManager, Management, Mark, Outcome, Place, Properties, Registered,
         remote::{
             CredentialSource, OperatorCredential,
             testing::{Seen, Server, client as http, json as reply},
@@ -109,6 +109,7 @@ fn client(server: &Server, token: &str, previous: Option<&str>) -> Client {
     Client {
         id: "id".into(),
         mark: mark(),
+        place: Place::default(),
         management: Some(management),
     }
 }
@@ -117,6 +118,7 @@ async fn register(driver: &dyn KeyManager) -> Result<Answer, Error> {
     let nobody = Client {
         id: String::new(),
         mark: mark(),
+        place: Place::default(),
         management: None,
     };
     let secret = SecretString::from("ours".to_owned());
