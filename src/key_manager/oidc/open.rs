@@ -96,6 +96,11 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
             "RefreshTokenLifetime",
             "dynamic client registration has no member for it: the server decides",
         ),
+        (
+            "IdTokenLifetime",
+            "dynamic client registration has no member for it: the server decides",
+        ),
+        ("Applications", "each client stands for itself"),
     ];
     Capabilities {
         client_id: Choice::Theirs,
