@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use testbed::operator::{self, Ports};
 
-use crate::support::{Cluster, is_ready, key, leads, repository, team, token};
+use crate::support::{Cluster, is_ready, key, leads, team, token};
 
 fn has(all: &[Condition], type_: &str, reason: &str, words: &[&str]) -> bool {
     all.iter().any(|c| {
@@ -314,7 +314,7 @@ async fn an_operator_that_comes_before_its_definitions_waits_for_them_and_of_two
         })
         .await;
     operator::install(&cluster.plane).unwrap();
-    cluster.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
+    cluster.quickstart();
     let kept = cluster.ready("team-a", "shop-production").await;
     let said = cluster.operator_output();
     assert!(
@@ -456,7 +456,7 @@ async fn a_certificate_or_a_signing_key_that_is_no_good_is_said_and_heals() {
 #[tokio::test]
 async fn an_object_that_cannot_be_read_stops_nobody_else_and_one_of_two_operators_leads() {
     let cluster = Cluster::start_with(&["--identity=one"]).await;
-    cluster.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
+    cluster.quickstart();
     cluster.ready("team-a", "shop-production").await;
     // Definitions of another version, which let through what this one does not know.
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";

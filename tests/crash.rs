@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     leaks::Issued,
-    support::{Cluster, is_ready, key, kills::Kills, repository, team, token},
+    support::{Cluster, is_ready, key, kills::Kills, team, token},
 };
 
 const RECORDS: &str = "appkeys.dev/component=resident-client";
@@ -115,7 +115,7 @@ async fn a_cluster_that_is_restored_elsewhere_has_the_same_clients_and_secrets()
     const KEYS: [&str; 3] = ["plain", "rotated", "replaced"];
     let issued = Issued::default();
     let old = Cluster::start_with(&["--log=trace"]).await;
-    old.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
+    old.quickstart();
     team(&old, "team").await;
     let spec = |name: &str, trigger: &str| {
         let strategy = if name == "replaced" { "ReplaceClient" } else { "Overlap" };

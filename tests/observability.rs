@@ -85,7 +85,7 @@ fn names(text: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn health_and_the_level_of_logs_are_at_the_admin_address() {
     let cluster = Cluster::start_with(&["--log=warn"]).await;
-    cluster.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
+    cluster.quickstart();
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", cluster.ports().admin);
     let get = async |path: &str| {
         let answer = reqwest::get(url(path)).await.ok()?;

@@ -59,25 +59,31 @@ pub fn kubernetes() -> anyhow::Result<PathBuf> {
 }
 
 fn build(folder: &Path, name: &str, package: &str) -> anyhow::Result<()> {
-    eprintln!(
-        "test bed: building {name} {VERSION} from Go modules (the API server takes 3 to 5 minutes on two cores, the others less)"
-    );
-    let start = Instant::now();
-    let made = folder.join(format!(".{name}.new"));
     // Without its version the API server says v0.0.0, and clients balk.
     let flags = format!("-s -w -X k8s.io/component-base/version.gitVersion={VERSION}");
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes");
+    eprintln!("test bed: the API server takes 3 to 5 minutes on two cores, the others less");
+    go_build(&module, package, &flags, &folder.join(name))
+        .with_context(|| format!("build {name} {VERSION}, or set KUBEBUILDER_ASSETS to a folder with the binaries"))
+}
+
+/// Builds a command that a Go module of the test bed pins.
+pub(crate) fn go_build(module: &Path, package: &str, flags: &str, to: &Path) -> anyhow::Result<()> {
+    eprintln!("test bed: building {package} from Go modules");
+    let start = Instant::now();
+    let made = to.with_added_extension("new");
     let status = Command::new("go")
-        .args(["build", "-ldflags", &flags, "-o"])
+        .args(["build", "-ldflags", flags, "-o"])
         .arg(&made)
         .arg(package)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes"))
+        .current_dir(module)
         .stdin(Stdio::null())
         .status()
-        .context("run go: install Go 1.26 or newer, or set KUBEBUILDER_ASSETS to a folder with the binaries")?;
+        .context("run go: install Go 1.26 or newer")?;
     if !status.success() {
         bail!("go build {package} failed");
     }
-    fs::rename(&made, folder.join(name)).with_context(|| format!("put {name} into {}", folder.display()))?;
-    eprintln!("test bed: built {name} in {} s", start.elapsed().as_secs());
+    fs::rename(&made, to).with_context(|| format!("make {}", to.display()))?;
+    eprintln!("test bed: built {package} in {} s", start.elapsed().as_secs());
     Ok(())
 }

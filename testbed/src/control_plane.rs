@@ -20,6 +20,7 @@ use crate::{
     process::{Server, free_ports},
 };
 
+const AUDIT_LOG: &str = "audit.log";
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A cluster without nodes. Everything ends when it is dropped.
@@ -29,6 +30,7 @@ pub struct ControlPlane {
     controller_manager: Option<Server>,
     api_server: Server,
     etcd: Server,
+    port: u16,
     kubeconfig: PathBuf,
     binaries: PathBuf,
     folder: TempDir,
@@ -40,6 +42,18 @@ impl ControlPlane {
     /// # Errors
     /// The binaries cannot be built, or a server does not come up; the text has its last lines.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one whose API server keeps a record of all that these users ask of it.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_audited(users: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(users).await
+    }
+
+    async fn start_with(audited: &[&str]) -> anyhow::Result<Self> {
         let binaries = tokio::task::spawn_blocking(binaries::kubernetes)
             .await
             .context("build Kubernetes")??;
@@ -47,14 +61,14 @@ impl ControlPlane {
         loop {
             // A port that was free may be taken by somebody else before the server has it.
             tries += 1;
-            match Self::try_start(&binaries).await {
+            match Self::try_start(&binaries, audited).await {
                 Err(error) if tries < 3 => eprintln!("test bed: control plane did not start, trying again: {error:#}"),
                 result => return result,
             }
         }
     }
 
-    async fn try_start(binaries: &Path) -> anyhow::Result<Self> {
+    async fn try_start(binaries: &Path, audited: &[&str]) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("appkeys-control-plane-")
             .tempdir()
@@ -114,11 +128,17 @@ impl ControlPlane {
                 "--service-cluster-ip-range=10.0.0.0/24",
                 "--disable-admission-plugins=ServiceAccount",
             ]);
+        if !audited.is_empty() {
+            fs::write(path("audit.yaml"), audit_policy(audited)).context("write the audit policy")?;
+            api_server.arg("--audit-policy-file").arg(path("audit.yaml"));
+            api_server.arg("--audit-log-path").arg(path(AUDIT_LOG));
+        }
         let api_server = Server::start(api_server, folder.path(), "kube-apiserver")?;
         let mut cluster = Self {
             controller_manager: None,
             api_server,
             etcd,
+            port: api_port,
             kubeconfig,
             binaries: binaries.to_owned(),
             folder,
@@ -197,6 +217,19 @@ impl ControlPlane {
         &self.kubeconfig
     }
 
+    /// A kubeconfig for whoever has this token.
+    pub fn kubeconfig_with(&self, token: &str) -> String {
+        kubeconfig_text(self.port, &self.folder.path().join("certs/apiserver.crt"), token)
+    }
+
+    /// What the audited users have asked of the API server so far, as audit events, one a line.
+    ///
+    /// # Errors
+    /// Nobody is audited.
+    pub fn audited(&self) -> anyhow::Result<String> {
+        fs::read_to_string(self.folder.path().join(AUDIT_LOG)).context("read the audit log")
+    }
+
     /// Where the binaries are.
     pub fn binaries(&self) -> &Path {
         &self.binaries
@@ -227,6 +260,14 @@ impl ControlPlane {
     pub fn pids(&self) -> (u32, u32) {
         (self.etcd.pid(), self.api_server.pid())
     }
+}
+
+/// Everything that `users` ask, when it is answered; of a watch, when it begins.
+fn audit_policy(users: &[&str]) -> String {
+    format!(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n\
+         rules: [{{level: Metadata, users: {users:?}}}]\n"
+    )
 }
 
 fn kubeconfig_text(port: u16, ca: &Path, token: &str) -> String {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use testbed::{
     binaries,
     control_plane::ControlPlane,
-    foreign_client,
+    foreign_client, helm,
     key_managers::{
         canaille,
         keycloak::{self, Keycloak},
@@ -19,6 +19,7 @@ use testbed::{
 const HELP: &str = "testbed: servers to try Appkeys with
 
   testbed kubernetes     build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
+  testbed helm           build Helm, and print where it is
   testbed key-managers   install Keycloak, oidc-provider, Canaille and the clients of others, and print their folders
   testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak
   testbed up             run a control plane until Ctrl-C, and print how to use it
@@ -30,6 +31,7 @@ async fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_default();
     let result = match command.as_str() {
         "kubernetes" => binaries::kubernetes().map(|folder| println!("{}", folder.display())),
+        "helm" => helm::installed().map(|binary| println!("{}", binary.display())),
         "demo" => demo().await,
         "up" => up().await,
         "key-managers" => key_managers().await,

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, bail};
@@ -49,6 +49,11 @@ impl Server {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// The last lines of its output.
@@ -116,7 +121,7 @@ impl Server {
     ///
     /// # Errors
     /// Waiting failed.
-    pub fn wait(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
         self.child.wait().context("wait for a server")
     }
 }

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use testbed::{
     control_plane::ControlPlane,
     counts::Scrape,
+    nodes::Nodes,
     operator::{self, Ports},
     process::Server,
 };
@@ -76,6 +77,8 @@ impl Standby {
 pub(crate) struct Cluster {
     pub(crate) plane: ControlPlane,
     pub(crate) operator: std::sync::Mutex<Option<Server>>,
+    /// What runs Pods, where the operator is installed as people install it.
+    pub(crate) nodes: Option<Nodes>,
     starts: AtomicUsize,
     ports: Ports,
     folder: TempDir,
@@ -104,11 +107,16 @@ impl Cluster {
     /// A cluster with nothing of ours.
     pub(crate) async fn bare(ports: Ports) -> Self {
         provider();
-        let plane = ControlPlane::start().await.unwrap();
+        Self::of(ControlPlane::start().await.unwrap(), ports)
+    }
+
+    /// A cluster with this control plane and nothing of ours.
+    pub(crate) fn of(plane: ControlPlane, ports: Ports) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
             plane,
             operator: None.into(),
+            nodes: None,
             starts: AtomicUsize::default(),
             ports,
             folder,
@@ -123,7 +131,7 @@ impl Cluster {
             return cluster;
         }
         let cluster = Arc::new(Self::start().await);
-        cluster.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
+        cluster.quickstart();
         *shared = Arc::downgrade(&cluster);
         cluster
     }
@@ -214,6 +222,13 @@ impl Cluster {
         Standby { ports, server }
     }
 
+    /// Applies the first examples: the resident key manager as the default, and a key.
+    pub(crate) fn quickstart(&self) {
+        for file in ["key-manager", "quickstart"] {
+            self.kubectl(&["apply", "-f", &repository(&format!("examples/{file}.yaml"))]);
+        }
+    }
+
     /// Waits until `good`.
     pub(crate) async fn until(&self, what: &str, mut good: impl AsyncFnMut() -> bool) {
         let start = tokio::time::Instant::now();
@@ -288,11 +303,9 @@ impl Cluster {
 
     /// What the operator logged.
     pub(crate) fn operator_output(&self) -> String {
-        self.operator
-            .lock()
-            .unwrap()
-            .as_ref()
-            .map(Server::output)
+        let process = self.operator.lock().unwrap().as_ref().map(Server::output);
+        process
+            .or_else(|| self.nodes.as_ref().map(Nodes::output))
             .unwrap_or_default()
     }
 }
