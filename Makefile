@@ -28,9 +28,10 @@ demo: tools ## See it work: an API server, the operator, manifests, Secrets that
 
 .PHONY: test
 test: test-tools ## Prove everything: unit tests, simulation, a real API server, real key managers
-	@echo "== building the test bed's Kubernetes binaries where they are missing"
+	@echo "== building the test bed's Kubernetes binaries and Helm where they are missing"
 	cargo build --locked --workspace --all-targets
 	$${CARGO_TARGET_DIR:-target}/debug/testbed kubernetes
+	$${CARGO_TARGET_DIR:-target}/debug/testbed helm
 	@echo "== installing the key managers that tests run against where they are missing"
 	$${CARGO_TARGET_DIR:-target}/debug/testbed key-managers
 	@echo "== tests"
@@ -50,5 +51,6 @@ check: ## The inner loop, in seconds: format, lint, unit tests
 	cargo test --locked --package appkeys --lib
 
 .PHONY: crds
-crds: ## Write the custom resource definitions into crds/
+crds: ## Write the custom resource definitions into crds/ and the chart
 	cargo run --locked --quiet --bin appkeys -- crds --write crds
+	cargo run --locked --quiet --bin appkeys -- crds --write charts/appkeys/crds

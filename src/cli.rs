@@ -1,4 +1,4 @@
-//! The command line: `run` and `crds`; raw flags become settings once, here.
+//! The command line: `run`, `crds` and `release`; raw flags become settings once, here.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use kube::ResourceExt as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -19,6 +22,7 @@ use crate::{
     api,
     entropy::Entropy,
     operator::{self, OperatorConfig},
+    release::{self, ReleaseConfig},
     telemetry::{self, LogFormat},
 };
 
@@ -51,6 +55,26 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         write: Option<PathBuf>,
     },
+    /// Before an uninstallation: stop the operator and take its finalizers away, so that nothing waits for it. Clients and
+    /// Secrets stay, and a new installation goes on with them.
+    Release(ReleaseArgs),
+}
+
+/// Flags of `appkeys release`.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// The operator's own namespace.
+    #[arg(long, env = "APPKEYS_NAMESPACE", default_value = "appkeys")]
+    namespace: String,
+    /// The operator's Deployment in it.
+    #[arg(long, env = "APPKEYS_DEPLOYMENT", default_value = "appkeys")]
+    deployment: String,
+    /// How long a leader's claim lasts without renewal, in seconds.
+    #[arg(long, env = "APPKEYS_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..=600))]
+    lease_seconds: u64,
+    /// How long the operator may take to stop.
+    #[arg(long, env = "APPKEYS_PATIENCE", default_value = "3m")]
+    patience: api::Duration,
 }
 
 /// Flags of `appkeys run`.
@@ -86,6 +110,9 @@ pub struct RunArgs {
     /// For development: key managers may be on this machine and speak plain HTTP.
     #[arg(long, env = "APPKEYS_ALLOW_LOCAL_KEY_MANAGERS")]
     allow_local_key_managers: bool,
+    /// Bring custom resource definitions that are older than this program up to date when it begins to lead.
+    #[arg(long, env = "APPKEYS_UPDATE_CRDS")]
+    update_crds: bool,
     /// What to log, for example `info` or `appkeys=debug`.
     #[arg(long, env = "APPKEYS_LOG", default_value = "info")]
     log: String,
@@ -99,6 +126,7 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run(args) => run(*args),
         Command::Crds { write } => crds(write.as_deref()),
+        Command::Release(args) => release(&args),
     }
 }
 
@@ -110,9 +138,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     });
     let (subscriber, log) = telemetry::subscriber(&args.log, format, std::io::stderr).context("read --log")?;
     tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        bail!("another crypto provider is installed already");
-    }
+    provider()?;
     let service = format!("https://appkeys.{}.svc:8443", args.namespace);
     let config = OperatorConfig {
         resident_url: args
@@ -129,19 +155,48 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         deletion_deadline: args.deletion_deadline,
         namespace_calls: args.namespace_requests_per_second,
         allow_local_key_managers: args.allow_local_key_managers,
+        update_crds: args.update_crds,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(async {
-        let kube = kube::Config::infer()
-            .await
-            .context("no cluster was found: set KUBECONFIG to a kubeconfig file, or run inside a cluster")?;
+    runtime()?.block_on(async {
+        let kube = cluster().await?;
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signal(shutdown.clone()));
         Box::pin(operator::run(kube, config, log, shutdown)).await
     })
+}
+
+fn release(args: &ReleaseArgs) -> anyhow::Result<()> {
+    let (subscriber, _) = telemetry::subscriber("info", LogFormat::Text, std::io::stderr).context("set up logs")?;
+    tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
+    provider()?;
+    let config = ReleaseConfig {
+        namespace: args.namespace.clone(),
+        deployment: args.deployment.clone(),
+        identity: identity(),
+        lease_duration: Duration::from_secs(args.lease_seconds),
+        patience: args.patience.0.try_into().context("read --patience")?,
+    };
+    runtime()?.block_on(async { Box::pin(release::run(cluster().await?, config)).await })
+}
+
+fn provider() -> anyhow::Result<()> {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        bail!("another crypto provider is installed already");
+    }
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
+async fn cluster() -> anyhow::Result<kube::Config> {
+    kube::Config::infer()
+        .await
+        .context("no cluster was found: set KUBECONFIG to a kubeconfig file, or run inside a cluster")
 }
 
 /// The host's name and a random part: two processes on one host differ.

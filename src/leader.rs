@@ -36,6 +36,20 @@ pub struct LeaderConfig {
     pub request_timeout: Duration,
 }
 
+impl LeaderConfig {
+    /// The Lease of an operator's namespace, renewed five times in its life.
+    pub fn of(namespace: &str, identity: &str, duration: Duration) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: "appkeys".to_owned(),
+            identity: identity.to_owned(),
+            duration,
+            renew_every: duration / 5,
+            request_timeout: (duration / 5).max(Duration::from_secs(1)),
+        }
+    }
+}
+
 /// The right to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {

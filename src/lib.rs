@@ -10,6 +10,8 @@ pub mod key_manager;
 
 pub mod cli;
 pub mod operator;
+pub mod definitions;
+pub mod release;
 pub mod leader;
 pub mod guard;
 pub mod api_requests;

@@ -8,14 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use k8s_openapi::{
-    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config, ResourceExt as _, client::ClientBuilder};
-use tokio::{
-    net::{TcpListener, lookup_host},
-    time::sleep,
-};
+use tokio::net::{TcpListener, lookup_host};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -25,6 +20,7 @@ use crate::{
     api_requests::CountRequests,
     clock::Clock,
     controller::{self, Settings},
+    definitions,
     entropy::Entropy,
     guard::WriteGuard,
     key_manager::{
@@ -62,6 +58,8 @@ pub struct OperatorConfig {
     pub namespace_calls: NonZeroU32,
     /// Whether key managers may be on this machine and speak plain HTTP.
     pub allow_local_key_managers: bool,
+    /// Whether custom resource definitions that are older than this program are brought up to date.
+    pub update_crds: bool,
 }
 
 /// Runs until `shutdown`.
@@ -74,7 +72,6 @@ pub async fn run(
     log: LogFilter,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let request_timeout = (config.lease_duration / 5).max(Duration::from_secs(1));
     let leadership = Leadership::default();
     let metrics = Arc::new(Metrics::default());
     let server = kube.cluster_url.to_string();
@@ -111,14 +108,7 @@ pub async fn run(
         },
     });
     let lead_until = CancellationToken::new();
-    let lease = LeaderConfig {
-        namespace: config.namespace.clone(),
-        name: "appkeys".to_owned(),
-        identity: config.identity.clone(),
-        duration: config.lease_duration,
-        renew_every: config.lease_duration / 5,
-        request_timeout,
-    };
+    let lease = LeaderConfig::of(&config.namespace, &config.identity, config.lease_duration);
     let leader = tokio::spawn(leader::run(
         plain.clone(),
         lease,
@@ -157,8 +147,15 @@ pub async fn run(
         leadership: leadership.clone(),
         metrics: metrics.clone(),
     };
-    let build = || controller::Context::new(parts.clone());
-    let leading = lead(&plain, &leadership, &metrics, build, &shutdown);
+    let outdated = config.update_crds.then(|| parts.client.clone());
+    let work = async || {
+        if let Some(client) = &outdated {
+            definitions::update(client).await;
+        }
+        let context = Arc::new(controller::Context::new(parts.clone()));
+        Box::pin(controller::run(context, shutdown.clone())).await;
+    };
+    let leading = lead(&plain, &leadership, &metrics, work, &shutdown);
     Box::pin(leading).await;
     tracing::info!("stopping");
     lead_until.cancel();
@@ -231,12 +228,12 @@ async fn lead(
     client: &Client,
     leadership: &Leadership,
     metrics: &Metrics,
-    build: impl Fn() -> controller::Context,
+    work: impl AsyncFn(),
     shutdown: &CancellationToken,
 ) {
     while !shutdown.is_cancelled() {
         let begin = async {
-            crds_served(client).await;
+            definitions::served(client).await;
             let claim = leadership.acquired().await;
             metrics.leader.set(1);
             tracing::info!(epoch = claim.epoch, "leading");
@@ -248,14 +245,18 @@ async fn lead(
         }
         tokio::select! {
             biased;
-            () = controller::run(Arc::new(build()), shutdown.clone()) => {}
+            () = work() => {}
             () = leadership.lost() => tracing::warn!("not leading any more"),
         }
         metrics.leader.set(0);
     }
 }
 
-fn client(config: Config, metrics: &Arc<Metrics>, guard: Option<WriteGuard>) -> anyhow::Result<Client> {
+/// A client whose requests are counted, and whose writes wait for leadership where there is a guard.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub(crate) fn client(config: Config, metrics: &Arc<Metrics>, guard: Option<WriteGuard>) -> anyhow::Result<Client> {
     // The work queue tries again; a retry below it would hide a call from the lease and from the counts.
     let mut config = config;
     config.default_retry = false;
@@ -283,38 +284,4 @@ async fn uid_of_kube_system(client: &Client, server: &str) -> anyhow::Result<Str
     namespace
         .uid()
         .context("namespace kube-system has no uid: give --cluster-id")
-}
-
-/// Waits until the custom resources are served; says what is missing whenever that changes.
-async fn crds_served(client: &Client) {
-    let mut said = String::new();
-    let crds = Api::<CustomResourceDefinition>::all(client.clone());
-    loop {
-        let (mut missing, mut unknown) = (vec![], None);
-        for crd in api::all_crds() {
-            match crds.get_metadata_opt(&crd.name_any()).await {
-                Ok(Some(_)) => {}
-                Ok(None) => missing.push(crd.name_any()),
-                Err(kube::Error::Api(status)) => unknown = Some(status.message.clone()),
-                Err(error) => unknown = Some(error.to_string()),
-            }
-        }
-        let missing = missing.join(", ");
-        let state = unknown.clone().unwrap_or_else(|| missing.clone());
-        if state.is_empty() {
-            return;
-        }
-        if said != state {
-            if let Some(error) = unknown {
-                tracing::error!(error, "custom resources cannot be looked up: waiting");
-            } else {
-                tracing::error!(
-                    missing,
-                    "custom resources are missing: run `appkeys crds | kubectl apply --server-side -f -`; waiting"
-                );
-            }
-            said = state;
-        }
-        sleep(Duration::from_secs(2)).await;
-    }
 }

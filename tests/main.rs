@@ -19,6 +19,7 @@ mod bad_input; // a condition for each kind of wrong input, and all is well once
 mod examples; // what people copy works: examples and the README's commands
 
 mod observability; // what people and their tools see: metrics, health, logs
+mod chart; // the Helm chart, and the operator as people install it
 mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works
 mod counts; // what a key costs: writes, reads and calls
 mod resident; // the resident key manager over the wire

@@ -42,13 +42,20 @@ pub const VERSION: &str = "v1alpha1";
 pub const FINALIZER: &str = "appkeys.dev/cleanup";
 /// The field manager of every write.
 pub const FIELD_MANAGER: &str = "appkeys";
+/// Label of a definition: the version of the program that it is of.
+pub const DEFINITIONS_VERSION: &str = "app.kubernetes.io/version";
 
 /// The definitions to install, in the order in which they are printed.
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    vec![
+    let mut all = vec![
         ClusterKeyManager::crd(),
         KeyManager::crd(),
         Application::crd(),
         ApplicationKey::crd(),
-    ]
+    ];
+    for crd in &mut all {
+        let labels = crd.metadata.labels.get_or_insert_default();
+        labels.insert(DEFINITIONS_VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    }
+    all
 }
