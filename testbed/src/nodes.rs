@@ -2,7 +2,7 @@
 //! command line, the environment and the ServiceAccount of their Pod, and of the Pods is said what a kubelet would say.
 //! A port stands in for the Service: it leads to those that are ready.
 //!
-//! There is no image, no scheduler and no `preStop`: a Pod that goes is out of the Service at once, and then told to end.
+//! There is no image, no scheduler and no `preStop`: a Pod that goes is out of the Service, and a moment later told to end.
 
 use std::{
     collections::BTreeMap,
@@ -224,8 +224,8 @@ fn end_others(running: &Mutex<Running>, pods: &[Pod]) {
             past += &process.server.output();
             return false;
         }
-        if !process.ending {
-            process.ending = true;
+        // Told at the second look: a connection that is passed on right now must still be answered.
+        if std::mem::replace(&mut process.ending, true) {
             drop(process.server.signal("TERM"));
         }
         true

@@ -11,6 +11,7 @@ mod monitoring;
 mod admission; // what the API server says to it, and to its Pods
 mod teams;
 mod life; // install, upgrade, rollback, uninstall, install again
+mod availability; // tokens while Pods come and go
 mod definitions;
 mod permissions;
 mod docs;
