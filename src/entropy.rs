@@ -7,7 +7,10 @@ use std::{
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// Random bytes in a client secret.
+const SECRET: usize = 32;
 
 /// Fills a buffer with random bytes; false where the source failed.
 type Fill = dyn FnMut(&mut [u8]) -> bool + Send;
@@ -35,7 +38,13 @@ impl Entropy {
 
     /// A client secret: 256 random bits in base64url (43 characters of `[A-Za-z0-9_-]`).
     pub fn client_secret(&self) -> Result<SecretString, NoEntropy> {
-        Ok(BASE64URL_NOPAD.encode(&self.bytes::<32>()?).into())
+        Ok(BASE64URL_NOPAD.encode(&self.bytes::<SECRET>()?).into())
+    }
+
+    /// Whether a secret is of the form that [`Self::client_secret`] makes.
+    pub fn is_client_secret(secret: &SecretString) -> bool {
+        let bytes = BASE64URL_NOPAD.decode(secret.expose_secret().as_bytes());
+        bytes.is_ok_and(|bytes| bytes.len() == SECRET)
     }
 
     /// An id of an attempt: 80 random bits in base32 (16 lower-case characters).

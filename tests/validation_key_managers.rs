@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::{support::Cluster, validation::Table};
 
 pub(crate) const URL: &str = "https://keys.example.com:8443/auth";
-const ONE_OF_THREE: &str = "exactly one kind of key manager must be given: resident, keycloak or oidc";
-const ONE_OF_TWO: &str = "exactly one kind of key manager must be given: keycloak or oidc";
+const ONE_OF_ALL: &str = "exactly one kind of key manager must be given: resident, okta, keycloak or oidc";
+const ONE_OF_REMOTE: &str = "exactly one kind of key manager must be given: okta, keycloak or oidc";
 
 pub(crate) fn keycloak(url: &str, realm: &str) -> Value {
     json!({"url": url, "realm": realm, "credentialsSecretRef": {"name": "operator"}})
@@ -26,10 +26,13 @@ async fn a_key_manager_is_of_exactly_one_kind() {
     let cluster = Cluster::shared().await;
     let mut table = Table::of(&cluster).await;
     let (realm, oidc) = (keycloak(URL, "shop"), json!({ "issuer": URL }));
-    let (three, two) = (Err(ONE_OF_THREE), Err(ONE_OF_TWO));
+    let org = json!({"url": "https://example.okta.com", "credentialsSecretRef": {"name": "operator"}});
+    let (three, two) = (Err(ONE_OF_ALL), Err(ONE_OF_REMOTE));
     for (case, spec, of_cluster, of_namespace) in [
         ("Keycloak", json!({ "keycloak": realm }), Ok(()), Ok(())),
         ("registration", json!({ "oidc": oidc }), Ok(()), Ok(())),
+        ("Okta", json!({ "okta": org }), Ok(()), Ok(())),
+        ("Okta and Keycloak", json!({"okta": org, "keycloak": realm}), three, two),
         ("resident", json!({"resident": {}}), Ok(()), two),
         ("none", json!({}), three, two),
         ("both", json!({"keycloak": realm, "oidc": oidc}), three, two),
@@ -155,6 +158,48 @@ async fn where_a_key_manager_is() {
     ] {
         for manager in managers(&spec) {
             table.create(case, manager, Err(wanted)).await;
+        }
+    }
+    table.finish();
+}
+
+#[tokio::test]
+async fn where_an_okta_org_is_and_how_the_operator_logs_in_there() {
+    let cluster = Cluster::shared().await;
+    let mut table = Table::of(&cluster).await;
+    let org = |more: Value| {
+        let mut org = json!({"url": "https://example.okta.com", "credentialsSecretRef": {"name": "operator"}});
+        org.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "okta": org })
+    };
+    let url = |url: &str| org(json!({ "url": url }));
+    let server = |id: &str| org(json!({ "authorizationServer": id }));
+    let (no_url, no_id) = (
+        Err("spec.okta.url in body should match"),
+        Err("spec.okta.authorizationServer in body should match"),
+    );
+    let one_way = Err("the operator logs in in one way");
+    for (case, spec, wanted) in [
+        ("an org", url("https://example.okta.com"), Ok(())),
+        ("a slash at the end", url("https://example.okta.com/"), Ok(())),
+        ("a port", url("https://127.0.0.1:8443"), Ok(())),
+        ("a path", url("https://example.okta.com/oauth2/default"), no_url),
+        ("a query", url("https://example.okta.com?x"), no_url),
+        ("a user", url("https://me@example.okta.com"), no_url),
+        ("no scheme", url("example.okta.com"), no_url),
+        ("a server of one's own", server("aus9o8zjqr7aNtVTN0h7"), Ok(())),
+        ("a folder as server", server("default/v1"), no_id),
+        ("a way out as server", server(".."), no_id),
+        (
+            "an API token",
+            json!({"okta": {"url": "https://example.okta.com", "apiTokenSecretRef": {"name": "operator"}}}),
+            Ok(()),
+        ),
+        ("both", org(json!({"apiTokenSecretRef": {"name": "operator"}})), one_way),
+        ("neither", json!({"okta": {"url": "https://example.okta.com"}}), one_way),
+    ] {
+        for manager in managers(&spec) {
+            table.create(case, manager, wanted).await;
         }
     }
     table.finish();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Duration,
     access::AccessRule,
-    remote::{Drift, KeycloakSpec, OidcSpec},
+    remote::{Drift, KeycloakSpec, OidcSpec, OktaSpec},
     schema::{SUBDOMAIN, without_default},
 };
 
@@ -139,7 +139,7 @@ pub struct ResidentSpec {
         json_path = ".status.conditions[?(@.type=='Ready')].reason",
         priority = 1
     ),
-    validation = ("[has(self.spec.resident), has(self.spec.keycloak), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: resident, keycloak or oidc"),
+    validation = ("[has(self.spec.resident), has(self.spec.okta), has(self.spec.keycloak), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: resident, okta, keycloak or oidc"),
     validation = ("!has(self.spec.drift) || !has(self.spec.resident)", "drift is for key managers elsewhere: nobody but the operator changes clients of the resident one"),
     validation = ("!has(self.spec.caBundleRef) || !has(self.spec.resident)", "caBundleRef is for key managers elsewhere: the resident one has resident.certificateSecretRef")
 )]
@@ -147,6 +147,10 @@ pub struct ClusterKeyManagerSpec {
     /// The authorization server inside the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resident: Option<ResidentSpec>,
+
+    /// An Okta org.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub okta: Option<OktaSpec>,
 
     /// A Keycloak realm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,9 +208,13 @@ pub struct ClusterKeyManagerSpec {
         json_path = ".status.conditions[?(@.type=='Ready')].reason",
         priority = 1
     ),
-    validation = ("has(self.spec.keycloak) != has(self.spec.oidc)", "exactly one kind of key manager must be given: keycloak or oidc")
+    validation = ("[has(self.spec.okta), has(self.spec.keycloak), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: okta, keycloak or oidc")
 )]
 pub struct KeyManagerSpec {
+    /// An Okta org.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub okta: Option<OktaSpec>,
+
     /// A Keycloak realm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keycloak: Option<KeycloakSpec>,

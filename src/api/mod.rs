@@ -28,7 +28,7 @@ pub use key_manager::{
     CapabilityStatus, ClusterKeyManager, ClusterKeyManagerSpec, KeyManager, KeyManagerKind, KeyManagerRef,
     KeyManagerSpec, KeyManagerStatus, Limits, ResidentSpec,
 };
-pub use remote::{Drift, DriftPolicy, KeycloakSpec, OidcSpec};
+pub use remote::{Drift, DriftPolicy, KeycloakSpec, OidcSpec, OktaSpec};
 pub use vendor::{KeycloakClient, PkceMethod, Vendor, VendorBlocks};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

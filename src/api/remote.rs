@@ -9,6 +9,9 @@ use super::{Duration, key_manager::SecretName};
 /// The URL of a server: no user, query or fragment.
 const URL: &str = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$";
 
+/// The URL of an org: no path either.
+const ORG: &str = r"^https?://[^\s/?#@]+/?$";
+
 /// A realm of a Keycloak server. The operator manages clients there by the Admin API, as a service account with the role `manage-clients` of `realm-management` and no other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +24,26 @@ pub struct KeycloakSpec {
     pub realm: String,
     /// A Secret with the entries `client-id` and `client-secret` of the operator's own client in that realm.
     pub credentials_secret_ref: SecretName,
+}
+
+/// An Okta org, and the custom authorization server in it whose tokens clients get. The operator manages clients there by the Apps API, as a service app of its own or with an API token.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.credentialsSecretRef) != has(self.apiTokenSecretRef)", "the operator logs in in one way: give credentialsSecretRef (its own service app) or apiTokenSecretRef (an API token)"))]
+pub struct OktaSpec {
+    /// The org's URL, or that of its custom domain.
+    #[schemars(length(min = 9, max = 512), regex(pattern = ORG))]
+    pub url: String,
+    /// The id of the custom authorization server whose tokens clients get. Absent: `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9]+$"))]
+    pub authorization_server: Option<String>,
+    /// A Secret with the entries `client-id`, `private-key.pem` (PKCS#8) and `key-id` of the operator's own service app in that org.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretName>,
+    /// A Secret whose entry `token` is an API token of an administrator, in place of a service app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_token_secret_ref: Option<SecretName>,
 }
 
 /// An authorization server with dynamic client registration (RFC 7591) and, where it has that, management (RFC 7592). What it is and can do is discovered (RFC 8414, OpenID Connect Discovery).

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     Category, Error,
@@ -15,8 +15,11 @@ use crate::controller::queue::Name;
 /// Entries: the id of the operator's own client, and its secret.
 pub(super) const CREDENTIAL: [&str; 2] = ["client-id", "client-secret"];
 
-/// Entry: what registrations need (RFC 7591 section 3).
-pub(super) const INITIAL_ACCESS_TOKEN: &str = "token";
+/// Entries: the id of the operator's own client, its private key, and the id that the key manager knows that by.
+pub(super) const KEY_CREDENTIAL: [&str; 3] = ["client-id", "private-key.pem", "key-id"];
+
+/// Entry: an API token, or what registrations need (RFC 7591 section 3).
+pub(super) const TOKEN: &str = "token";
 
 /// A Secret that a platform team or a tenant gives.
 #[derive(Clone)]
@@ -136,17 +139,17 @@ impl CredentialSource for GivenSecret {
     }
 
     async fn read(&self) -> Result<OperatorCredential, Error> {
-        use secrecy::ExposeSecret as _;
         let [id, secret] = Self::read(self, CREDENTIAL).await?;
         Ok(OperatorCredential {
             client_id: id.value.expose_secret().to_owned(),
+            key_id: String::new(),
             secret: secret.value,
             version: secret.version,
         })
     }
 }
 
-/// The initial access token (RFC 7591 section 3) that such a Secret holds.
+/// The token that such a Secret holds: an initial access token (RFC 7591 section 3), or an API token.
 #[derive(Clone, Debug)]
 pub(super) struct GivenToken(pub(super) GivenSecret);
 
@@ -157,11 +160,33 @@ impl CredentialSource for GivenToken {
     }
 
     async fn read(&self) -> Result<OperatorCredential, Error> {
-        let [token] = self.0.read([INITIAL_ACCESS_TOKEN]).await?;
+        let [token] = self.0.read([TOKEN]).await?;
         Ok(OperatorCredential {
             client_id: String::new(),
+            key_id: String::new(),
             secret: token.value,
             version: token.version,
+        })
+    }
+}
+
+/// The client with a private key that such a Secret holds.
+#[derive(Clone, Debug)]
+pub(super) struct GivenKey(pub(super) GivenSecret);
+
+#[async_trait]
+impl CredentialSource for GivenKey {
+    fn name(&self) -> String {
+        self.0.place()
+    }
+
+    async fn read(&self) -> Result<OperatorCredential, Error> {
+        let [id, key, key_id] = self.0.read(KEY_CREDENTIAL).await?;
+        Ok(OperatorCredential {
+            client_id: id.value.expose_secret().to_owned(),
+            key_id: key_id.value.expose_secret().to_owned(),
+            secret: key.value,
+            version: key.version,
         })
     }
 }

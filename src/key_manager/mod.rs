@@ -10,6 +10,7 @@ mod error;
 pub mod gate;
 mod keycloak;
 mod oidc;
+mod okta;
 pub mod open;
 pub mod private_key;
 pub mod remote;
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::{
         CapabilityStatus, ClientAuthentication, ClusterKeyManagerSpec, CredentialKind, Environment, GrantType,
-        KeyManagerKind, KeyManagerSpec, KeycloakSpec, OidcSpec, Pkce, ResidentSpec, Vendor, VendorBlocks,
+        KeyManagerKind, KeyManagerSpec, KeycloakSpec, OidcSpec, OktaSpec, Pkce, ResidentSpec, Vendor, VendorBlocks,
         conditions::Say,
     },
     controller::queue::Name,
@@ -133,9 +134,14 @@ pub struct Capabilities {
     pub key_overlap: Overlap,
     /// What PKCE it can demand of a client.
     pub pkce: PkceMethods,
+    /// Whether it keeps which scopes a client may have; otherwise policies of its own decide, which are no part of a client.
+    pub scopes: bool,
+    /// Whether tokens can be asked for a resource (RFC 8707).
+    pub resources: bool,
     /// Whose blocks of a key's spec it honours.
     pub vendors: Vec<Vendor>,
-    /// Where it is worth a word: what tells that it has a capability of this name or has it not, and what happens instead.
+    /// Where it is worth a word: what tells that it has a capability of this name or has it not, and what happens instead; what is
+    /// to be done at the key manager where it refuses a token with this word (RFC 6749 section 5.2).
     pub reasons: Vec<(&'static str, String)>,
 }
 
@@ -191,7 +197,7 @@ impl Capabilities {
         matches!(self.client_id, Choice::Ours)
     }
 
-    /// What is worth a word about the capability of this name.
+    /// What is worth a word about the capability or refusal of this name.
     pub fn reason(&self, name: &str) -> Option<&str> {
         let mut reasons = self.reasons.iter();
         reasons.find(|(of, _)| *of == name).map(|(_, text)| text.as_str())
@@ -219,6 +225,8 @@ impl Capabilities {
                 "PublicClients",
                 self.authentication.contains(&ClientAuthentication::None),
             ),
+            ("ClientScopes", self.scopes),
+            ("Resources", self.resources),
             ("PkceS256", self.pkce != PkceMethods::Nothing),
             ("PkcePlain", matches!(self.pkce, PkceMethods::One | PkceMethods::Both)),
         ];
@@ -439,6 +447,8 @@ pub enum Changed {
     NotThere,
     /// What manages this client (RFC 7592 section 3) is refused, or nothing does: the client is gone, or out of our reach.
     Refused,
+    /// No client becomes this one that was made otherwise, for the reason given; another one can be made so. Nothing was changed.
+    NeedsAnother(String),
 }
 
 impl Changed {
@@ -607,6 +617,8 @@ pub struct Wanted<'a> {
 pub enum Server<'a> {
     /// The one inside the operator.
     Resident(&'a ResidentSpec),
+    /// An Okta org.
+    Okta(&'a OktaSpec),
     /// A Keycloak realm.
     Keycloak(&'a KeycloakSpec),
     /// A server with dynamic client registration.
@@ -615,15 +627,23 @@ pub enum Server<'a> {
     Unknown,
 }
 
+impl Server<'_> {
+    /// The one that is given.
+    fn only<const N: usize>(given: [Option<Self>; N]) -> Self {
+        let mut given = given.into_iter().flatten();
+        given.next().filter(|_| given.next().is_none()).unwrap_or(Self::Unknown)
+    }
+}
+
 impl<'a> Wanted<'a> {
     /// A key manager of the cluster.
     pub fn cluster(name: &'a Name, spec: &'a ClusterKeyManagerSpec) -> Self {
-        let server = match (&spec.resident, &spec.keycloak, &spec.oidc) {
-            (Some(resident), None, None) => Server::Resident(resident),
-            (None, Some(keycloak), None) => Server::Keycloak(keycloak),
-            (None, None, Some(oidc)) => Server::Oidc(oidc),
-            _ => Server::Unknown,
-        };
+        let server = Server::only([
+            spec.resident.as_ref().map(Server::Resident),
+            spec.okta.as_ref().map(Server::Okta),
+            spec.keycloak.as_ref().map(Server::Keycloak),
+            spec.oidc.as_ref().map(Server::Oidc),
+        ]);
         Self {
             kind: KeyManagerKind::ClusterKeyManager,
             name,
@@ -634,11 +654,11 @@ impl<'a> Wanted<'a> {
 
     /// A key manager of a namespace.
     pub fn namespaced(name: &'a Name, spec: &'a KeyManagerSpec) -> Self {
-        let server = match (&spec.keycloak, &spec.oidc) {
-            (Some(keycloak), None) => Server::Keycloak(keycloak),
-            (None, Some(oidc)) => Server::Oidc(oidc),
-            _ => Server::Unknown,
-        };
+        let server = Server::only([
+            spec.okta.as_ref().map(Server::Okta),
+            spec.keycloak.as_ref().map(Server::Keycloak),
+            spec.oidc.as_ref().map(Server::Oidc),
+        ]);
         Self {
             kind: KeyManagerKind::KeyManager,
             name,

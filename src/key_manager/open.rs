@@ -13,8 +13,8 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     Category, Drivers, Error, Opened, Server, Wanted,
-    credentials::{CREDENTIAL, Entry, GivenSecret, GivenToken, INITIAL_ACCESS_TOKEN},
-    keycloak, oidc,
+    credentials::{CREDENTIAL, Entry, GivenKey, GivenSecret, GivenToken, KEY_CREDENTIAL, TOKEN},
+    keycloak, oidc, okta,
     remote::{CredentialSource, HttpClient, Way},
     resident::ResidentKeyManagers,
     snapshot::{Held, Snapshots},
@@ -105,7 +105,7 @@ impl Drivers for KeyManagers {
     async fn open(&self, wanted: Wanted<'_>) -> Result<Opened, Say> {
         match wanted.server {
             Server::Resident(spec) => self.resident.open(&wanted.name.name, spec).await,
-            Server::Keycloak(_) | Server::Oidc(_) => {
+            Server::Okta(_) | Server::Keycloak(_) | Server::Oidc(_) => {
                 let opened = self.remote.open(wanted).await;
                 opened.map_err(|error| Say::no("Ready", error.reason(), error.message))
             }
@@ -172,6 +172,27 @@ impl RemoteKeyManagers {
         };
         let mut held = BTreeMap::new();
         let (secret, version) = match wanted.server {
+            Server::Okta(spec) => match (&spec.credentials_secret_ref, &spec.api_token_secret_ref) {
+                (Some(given), None) => {
+                    let secret = self.secret(wanted, &given.name);
+                    let entries = secret.read(KEY_CREDENTIAL).await?;
+                    let version = entries[0].version.clone();
+                    held.extend(
+                        KEY_CREDENTIAL
+                            .map(str::to_owned)
+                            .into_iter()
+                            .zip(entries.map(|entry| entry.value)),
+                    );
+                    (Some(secret), version)
+                }
+                (None, Some(given)) => {
+                    let secret = self.secret(wanted, &given.name);
+                    let [entry] = secret.read([TOKEN]).await?;
+                    held.insert(TOKEN.to_owned(), entry.value);
+                    (Some(secret), entry.version)
+                }
+                _ => (None, String::new()),
+            },
             Server::Keycloak(spec) => {
                 let secret = self.secret(wanted, &spec.credentials_secret_ref.name);
                 let [id, key] = secret.read(CREDENTIAL).await?;
@@ -182,8 +203,8 @@ impl RemoteKeyManagers {
             Server::Oidc(spec) => match &spec.initial_access_token_secret_ref {
                 Some(given) => {
                     let secret = self.secret(wanted, &given.name);
-                    let [entry] = secret.read([INITIAL_ACCESS_TOKEN]).await?;
-                    held.insert(INITIAL_ACCESS_TOKEN.to_owned(), entry.value);
+                    let [entry] = secret.read([TOKEN]).await?;
+                    held.insert(TOKEN.to_owned(), entry.value);
                     (Some(secret), entry.version)
                 }
                 None => (None, String::new()),
@@ -220,6 +241,14 @@ impl RemoteKeyManagers {
         let driver = match (wanted.server, given.secret) {
             (Server::Keycloak(spec), Some(secret)) => {
                 keycloak::open(spec, http, pem, Arc::new(secret), &self.clock, &self.entropy).await?
+            }
+            (Server::Okta(spec), Some(secret)) => {
+                let source = if spec.api_token_secret_ref.is_some() {
+                    okta::Operator::Token(Arc::new(GivenToken(secret)))
+                } else {
+                    okta::Operator::App(Arc::new(GivenKey(secret)))
+                };
+                okta::open(spec, http, pem, source, &self.clock, &self.entropy).await?
             }
             (Server::Oidc(spec), secret) => {
                 let token = secret.map(|secret| Arc::new(GivenToken(secret)) as Arc<dyn CredentialSource>);

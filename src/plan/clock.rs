@@ -58,6 +58,8 @@ pub(super) fn new(spec: &serde_json::Value) -> Observed {
                 key_algorithm: KeyAlgorithm::ES256,
                 key_overlap: Overlap::None,
                 pkce: PkceMethods::Nothing,
+                scopes: true,
+                resources: true,
                 vendors: vec![],
                 reasons: vec![],
             },

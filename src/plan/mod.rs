@@ -26,6 +26,8 @@ pub(crate) fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
     at.round(up).unwrap_or(at)
 }
 #[cfg(test)]
+mod another;
+#[cfg(test)]
 mod applications;
 #[cfg(test)]
 mod clock;

@@ -287,6 +287,8 @@ pub struct Hand {
     pub announced: bool,
     /// The client was given its properties.
     pub updated: bool,
+    /// A client that cannot become what is asked for, and why; another one can.
+    pub needs_another: Option<(String, String)>,
     /// The old secret was given its end.
     pub retired: bool,
     /// What manages the client is refused, or the client is not found.
@@ -343,7 +345,7 @@ pub fn may_stay(applied: &str, wanted: &str) -> bool {
 pub fn proves(refusal: &str) -> bool {
     matches!(
         refusal,
-        "access_denied" | "invalid_grant" | "invalid_scope" | "invalid_target"
+        "access_denied" | "consent_required" | "invalid_grant" | "invalid_scope" | "invalid_target"
     )
 }
 
@@ -373,6 +375,14 @@ pub struct InHand {
     pub secret_ends: Option<Timestamp>,
     /// Hash of the properties that an earlier pass gave the client; `None` where this one did.
     pub applied: Option<String>,
+}
+
+impl Hand {
+    /// Why this client cannot become what is asked for.
+    pub fn needs_another(&self, client_id: &str) -> Option<&str> {
+        let (id, why) = self.needs_another.as_ref()?;
+        (id == client_id).then_some(why)
+    }
 }
 
 impl Observed {

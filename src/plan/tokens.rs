@@ -71,10 +71,12 @@ pub fn entries(o: &Observed, kept: Option<&Entries>, hints: &mut TokenHints) -> 
 }
 
 /// What people should know of the tokens.
-pub fn says(o: &Observed) -> Vec<Say> {
+pub fn says(o: &Observed, target: &Target) -> Vec<Say> {
     let mut says = vec![];
     if let Some((name, word)) = o.hand.refused_tokens.first_key_value() {
-        let text = format!("the credential works, but the key manager refuses access token {name} ({word})");
+        let mend = target.capabilities.reason(word);
+        let mend = mend.map(|mend| format!(": {mend}")).unwrap_or_default();
+        let text = format!("the credential works, but the key manager refuses access token {name} ({word}){mend}");
         says.push(Say::no("TokensIssued", "TokenRefused", text));
     } else if let Some(say) = scopes_missing(o) {
         says.push(say);

@@ -75,6 +75,24 @@ fn a_life_that_the_key_manager_cannot_set_is_refused_by_its_field() {
 }
 
 #[test]
+fn a_resource_that_no_token_can_be_asked_for_is_refused() {
+    let spec = json!({"accessTokens": [{"name": "t", "resource": "https://orders.example.com"}]});
+    assert_eq!(refusal(&first(&spec, |_| {})).0, "");
+    let (reason, message) = refusal(&first(&spec, |capabilities| {
+        capabilities.resources = false;
+        capabilities.reasons = vec![("Resources", "it has an audience of its own".into())];
+    }));
+    assert_eq!(reason, "UnsupportedResource");
+    for word in [
+        "https://orders.example.com",
+        "it has an audience of its own",
+        "spec.accessTokens",
+    ] {
+        assert!(message.contains(word), "{message}");
+    }
+}
+
+#[test]
 fn a_vendor_s_block_is_for_key_managers_that_honour_it() {
     let spec = json!({"keycloak": {"defaultClientScopes": ["profile"]}});
     let (reason, message) = refusal(&first(&spec, |_| {}));

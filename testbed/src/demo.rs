@@ -1,5 +1,5 @@
 //! `make demo`: manifests become Secrets that work, a rotation that nobody notices, and how to go on by hand. With the resident
-//! key manager, or with a real Keycloak.
+//! key manager, with a real Keycloak, or with a double of Okta.
 
 mod scene; // what differs by key manager
 
@@ -29,14 +29,14 @@ const OVERLAP: u64 = 10;
 
 type Entries = BTreeMap<String, String>;
 
-/// Runs the demo with a key manager, `resident` or `keycloak`; with a terminal it then stays until Ctrl-C.
+/// Runs the demo with a key manager, `resident`, `keycloak` or `okta`; with a terminal it then stays until Ctrl-C.
 ///
 /// # Errors
 /// What did not work, and the operator's last lines.
 pub async fn run(key_manager: &str) -> anyhow::Result<()> {
     ensure!(
-        ["resident", "keycloak"].contains(&key_manager),
-        "KEY_MANAGER can be resident or keycloak, not {key_manager}"
+        ["resident", "keycloak", "okta"].contains(&key_manager),
+        "KEY_MANAGER can be resident, keycloak or okta, not {key_manager}"
     );
     title(1, "a Kubernetes API server of its own");
     let start = Instant::now();
@@ -57,6 +57,7 @@ pub async fn run(key_manager: &str) -> anyhow::Result<()> {
     ));
     let scene = match key_manager {
         "keycloak" => Scene::keycloak(folder.path()).await?,
+        "okta" => Scene::okta(folder.path()).await?,
         _ => Scene::resident(),
     };
     let result = tour(&plane, &scene).await;

@@ -20,7 +20,7 @@ pub struct TrustedIssuer {
     pub issuer: String,
     /// `aud` of tokens for this API.
     pub audience: String,
-    /// `typ` of its tokens: `at+jwt` (RFC 9068), or `JWT` where the server is older than that.
+    /// `typ` of its tokens: `at+jwt` (RFC 9068), `JWT` or nothing where the server is older than that.
     pub token_type: &'static str,
     /// Its public keys.
     pub keys: JwkSet,
@@ -34,7 +34,7 @@ impl TrustedIssuer {
     pub fn check(&self, token: &str) -> anyhow::Result<Value> {
         let header = jsonwebtoken::decode_header(token).context("not a JWT")?;
         anyhow::ensure!(
-            header.typ.as_deref() == Some(self.token_type),
+            header.typ.as_deref().unwrap_or_default() == self.token_type,
             "typ is not {}",
             self.token_type
         );
@@ -76,9 +76,12 @@ async fn orders(State(issuer): State<TrustedIssuer>, headers: HeaderMap) -> (Sta
             Json(json!({"error": "invalid_token", "error_description": error.to_string()})),
         ),
         Ok(claims) => {
-            let scopes = claims["scope"].as_str().unwrap_or_default();
-            if scopes.split(' ').any(|scope| scope == "orders:read") {
-                (StatusCode::OK, Json(json!({"orders": 3, "for": claims["client_id"]})))
+            let scopes = claims["scope"].as_str().unwrap_or_default().split(' ');
+            // Okta's own names for it and for the client.
+            let listed = claims["scp"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            if scopes.chain(listed).any(|scope| scope == "orders:read") {
+                let client = claims["client_id"].as_str().or(claims["cid"].as_str());
+                (StatusCode::OK, Json(json!({"orders": 3, "for": client})))
             } else {
                 (StatusCode::FORBIDDEN, Json(json!({"error": "insufficient_scope"})))
             }

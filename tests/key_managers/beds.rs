@@ -23,6 +23,7 @@ use testbed::{
         canaille::{self, Canaille},
         keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING},
         oidc_provider::OidcProvider,
+        okta::Okta,
     },
     memory_api::{Id, MemoryApi, NoFaults},
 };
@@ -90,6 +91,23 @@ impl Bed {
                 ("keycloak-ca", json!({"ca.crt": keycloak.ca()})),
             ],
             one_secret: realm != ROTATING,
+            ..Self::resident()
+        }
+    }
+
+    /// A double of Okta. The operator has a service app of its own.
+    pub(crate) fn okta(okta: &Okta) -> Self {
+        let operator = okta.operator();
+        let credential = json!({
+            "client-id": operator.client_id, "private-key.pem": operator.private_key, "key-id": operator.key_id,
+        });
+        Self {
+            name: "okta",
+            spec: json!({
+                "okta": {"url": okta.url(), "credentialsSecretRef": {"name": "okta-operator"}},
+                "caBundleRef": {"name": "okta-ca"},
+            }),
+            secrets: vec![("okta-operator", credential), ("okta-ca", json!({"ca.crt": okta.ca()}))],
             ..Self::resident()
         }
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use testbed::key_managers::{
     keycloak::{BED, Keycloak, OPERATOR, Options, ROTATING},
     oidc_provider::{self, OidcProvider},
+    okta::{App, Okta},
 };
 
 use super::beds::Bed;
@@ -53,6 +54,54 @@ async fn kills_leave_no_unnamed_client_at_a_registration_server() {
     eprintln!("{named} surplus clients, each named in an event");
     let known: Vec<_> = there.iter().map(|client| text(client, "client_id")).collect();
     assert!(published.iter().all(|client| known.contains(client)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_leave_a_hundred_apps_at_okta() {
+    provider();
+    let okta = Okta::start().await.unwrap();
+    // What new things are slow at, and what nobody may touch.
+    okta.set(|modes| {
+        modes.young_reads = 1;
+        modes.late_credentials = 1;
+    });
+    for n in 0..50 {
+        okta.add_app(&format!("app {n}"), &format!("foreign-client-{n}"));
+    }
+    let foreign = |app: &App| app.client_id.starts_with("foreign-client-");
+    let before: Vec<_> = okta.apps().into_iter().filter(foreign).collect();
+    let cluster = Cluster::start_with(&["--identity=the-only-one"]).await;
+    Bed::okta(&okta).install(&cluster);
+    let kills = Kills {
+        namespace: "apps",
+        keys: 100,
+        times: 30,
+        spec: json!({"keyManagerRef": {"name": "okta"}}),
+        flags: &["--identity=the-only-one"],
+    };
+    let published = kills.run(&cluster).await;
+    let (others, ours): (Vec<_>, Vec<_>) = okta.apps().into_iter().partition(foreign);
+    let mut ids: Vec<_> = ours.iter().map(|app| app.client_id.clone()).collect();
+    ids.sort();
+    assert_eq!(ids, published.into_iter().collect::<Vec<_>>(), "one app for each key");
+    for app in &ours {
+        let owner = &app.profile.as_ref().unwrap()["appkeys"]["owner"];
+        assert!(owner.as_str().unwrap().contains("/apps/k-"), "{owner}");
+        assert!(app.active);
+    }
+    assert_eq!(others.len(), before.len());
+    for (now, before) in others.iter().zip(&before) {
+        let parts = |app: &App| {
+            (
+                app.client_id.clone(),
+                app.active,
+                app.profile.clone(),
+                app.secrets.len(),
+            )
+        };
+        assert_eq!(parts(now), parts(before));
+    }
+    okta.audit().assert_clean();
 }
 
 #[tokio::test]

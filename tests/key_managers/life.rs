@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use appkeys::{
     api::{ApplicationKey, conditions},
-    key_manager::Overlap,
+    key_manager::{Capabilities, Overlap},
 };
 use serde_json::{Value, json};
 use testbed::key_managers::{
     canaille::Canaille,
     keycloak::{BED, ROTATING},
     oidc_provider::{OidcProvider, Options},
+    okta::Okta,
 };
 
 use super::{
@@ -34,6 +35,18 @@ async fn a_key_lives_at_a_keycloak_realm() {
 async fn a_key_lives_at_a_keycloak_realm_with_a_policy_of_rotation() {
     let keycloak = beds::keycloak().await;
     life(&Bed::keycloak(&keycloak, ROTATING)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_lives_at_an_okta_org() {
+    provider();
+    let okta = Okta::start().await.unwrap();
+    okta.add_app("Somebody else's", "somebody-elses-app");
+    life(&Bed::okta(&okta)).await;
+    let left = okta.apps();
+    assert_eq!(left.len(), 1, "no app of ours is left");
+    assert!(left[0].active && left[0].profile.is_none());
+    okta.audit().assert_clean();
 }
 
 #[tokio::test]
@@ -71,8 +84,7 @@ async fn life(bed: &Bed) {
         bed: bed.name.to_owned(),
         namespace,
     };
-    life.a_token_with_scopes_is_renewed(capabilities.access_token_lifetime)
-        .await;
+    life.a_token_with_scopes_is_renewed(&capabilities).await;
     if capabilities.overlap != Overlap::None && !bed.one_secret {
         life.a_rotation_is_not_noticed("Overlap").await;
     }
@@ -107,12 +119,16 @@ impl Life {
         self.cluster.secret(&self.namespace, name).await
     }
 
-    async fn a_token_with_scopes_is_renewed(&self, lifetimes: bool) {
+    async fn a_token_with_scopes_is_renewed(&self, can: &Capabilities) {
         let [read, write] = self.scopes;
+        let lifetimes = can.access_token_lifetime;
         let mut spec = json!({
             "scopes": self.scopes,
-            "accessTokens": [{"name": "orders", "scopes": [read], "resource": "https://orders.example.com"}],
+            "accessTokens": [{"name": "orders", "scopes": [read]}],
         });
+        if can.resources {
+            spec["accessTokens"][0]["resource"] = json!("https://orders.example.com");
+        }
         if lifetimes {
             // Renewed as soon as it is five seconds old.
             spec["lifetimes"] = json!({"accessToken": "1m"});

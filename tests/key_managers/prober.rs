@@ -16,7 +16,7 @@ use tokio::{
 use crate::support::{Cluster, LIMIT, token};
 
 /// How often it logs in.
-const EVERY: Duration = Duration::from_millis(100);
+const EVERY: Duration = Duration::from_millis(50);
 
 /// What a prober saw.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use serde_json::json;
 use testbed::key_managers::{
     keycloak::{BED, OPERATOR_SECRET},
     oidc_provider::{self, OidcProvider},
+    okta::Okta,
 };
 
 use super::beds::{self, Bed};
@@ -16,11 +17,13 @@ const TEAM: &str = "silent";
 const WRONG: &str = "a-secret-of-the-operator-that-is-wrong";
 
 /// Where each client is, and how it proves itself.
-const CLIENTS: [(&str, &str); 4] = [
+const CLIENTS: [(&str, &str); 6] = [
     (BED, "ClientSecretBasic"),
     (BED, "PrivateKeyJwt"),
     ("oidc-provider", "ClientSecretPost"),
     ("oidc-provider", "PrivateKeyJwt"),
+    ("okta", "ClientSecretBasic"),
+    ("okta", "PrivateKeyJwt"),
 ];
 
 /// The name of its key.
@@ -28,14 +31,17 @@ fn name(server: &str, authentication: &str) -> String {
     format!("{server}-{authentication}").to_lowercase()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_tokens_and_assertions_are_said_nowhere() {
     let keycloak = beds::keycloak().await;
     let server = OidcProvider::start(oidc_provider::Options::default()).await.unwrap();
+    let okta = Okta::start().await.unwrap();
+    okta.set(|modes| modes.dpop_required = true);
     let cluster = Cluster::start_with(&["--allow-local-key-managers", "--log=trace"]).await;
     team(&cluster, TEAM).await;
     Bed::keycloak(&keycloak, BED).install(&cluster);
     Bed::oidc_provider(&server, Some(server.initial_access_token())).install(&cluster);
+    Bed::okta(&okta).install(&cluster);
     let mut wrong = Bed::keycloak(&keycloak, BED);
     wrong.secrets[0].1["client-secret"] = json!(WRONG);
     wrong.install_in(&cluster, TEAM);
@@ -44,6 +50,7 @@ async fn credentials_tokens_and_assertions_are_said_nowhere() {
     issued.add("client-secret", OPERATOR_SECRET);
     issued.add("client-secret", WRONG);
     issued.add("token", server.initial_access_token());
+    issued.add("private-key.pem", &okta.operator().private_key);
     let refused = json!({"keyManagerRef": {"kind": "KeyManager", "name": BED}});
     cluster.apply(&key(TEAM, "refused", &refused));
     for trigger in ["first", "second"] {

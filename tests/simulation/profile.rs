@@ -20,6 +20,8 @@ pub(crate) enum Profile {
     KeycloakRotating,
     /// A Keycloak whose feature of secret rotation is off.
     KeycloakWithout,
+    /// Okta, as its double is: two secrets, the old one ends when we take it away; both can be read back.
+    Okta,
     /// oidc-provider, open to everybody: the server chooses id and secret, and its registration access token changes with each
     /// use (RFC 7592).
     OidcOpen,
@@ -36,11 +38,12 @@ pub(crate) enum Profile {
 }
 
 /// All whose clients can be changed and deleted.
-pub(crate) const PROFILES: [Profile; 9] = [
+pub(crate) const PROFILES: [Profile; 10] = [
     Profile::Resident,
     Profile::Keycloak,
     Profile::KeycloakRotating,
     Profile::KeycloakWithout,
+    Profile::Okta,
     Profile::OidcOpen,
     Profile::OidcToken,
     Profile::Canaille,
@@ -90,6 +93,7 @@ impl Profile {
             Self::Resident => recorded!("resident"),
             Self::Keycloak => recorded!("keycloak"),
             Self::KeycloakRotating => recorded!("keycloak-rotating"),
+            Self::Okta => recorded!("okta"),
             Self::OidcOpen => recorded!("oidc-provider-open"),
             Self::OidcToken => recorded!("oidc-provider-token"),
             Self::OidcUnmanaged => recorded!("oidc-provider-unmanaged"),

@@ -120,6 +120,8 @@ struct CapabilitiesDef {
     key_overlap: Overlap,
     #[serde(with = "PkceMethodsDef")]
     pkce: PkceMethods,
+    scopes: bool,
+    resources: bool,
     #[serde(with = "vendors")]
     vendors: Vec<Vendor>,
     #[serde(skip)]

@@ -79,6 +79,11 @@ pub(super) async fn update(
         Changed::Done(outcome) => done(ctx, seen, &driver, client, outcome).await?,
         Changed::NotThere if driver.capabilities().chosen_identity() => seen.o.hand.refused = true,
         Changed::NotThere | Changed::Refused => seen.o.hand.unmanageable = true,
+        Changed::NeedsAnother(why) => {
+            seen.o.hand.needs_another = Some((client.id, why));
+            // Of the other one nothing is known.
+            seen.o.hand.exists = false;
+        }
     }
     Ok(())
 }
@@ -457,6 +462,7 @@ pub(super) async fn adopt(
         // It can be used and not changed: what manages it was not given, or was used up when an answer was lost.
         Changed::Refused => {}
         Changed::NotThere => return Err(not_there(&client)),
+        Changed::NeedsAnother(why) => return Err(key_manager::Error::new(Category::InvalidRequest, why).into()),
     }
     hold(seen, id, secret, true, None);
     if let Some(credential) = &mut seen.o.hand.credential {

@@ -97,6 +97,8 @@ fn capabilities(info: Option<&ServerInfo>, metadata: &Metadata) -> Capabilities 
         key_algorithm: KeyAlgorithm::ES256,
         key_overlap: Overlap::WeEnd,
         pkce: PkceMethods::One,
+        scopes: true,
+        resources: true,
         vendors: vec![Vendor::Keycloak],
         reasons: vec![
             ("SecretOverlap", why.to_owned()),

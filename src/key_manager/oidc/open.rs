@@ -93,6 +93,11 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
             "dynamic client registration has no member for it: the server decides",
         ),
         (
+            "ClientScopes",
+            "asked for in the registration; what the server makes of it is in its answer",
+        ),
+        ("Resources", "where the server knows resource indicators (RFC 8707)"),
+        (
             "RefreshTokenLifetime",
             "dynamic client registration has no member for it: the server decides",
         ),
@@ -120,6 +125,8 @@ fn capabilities(metadata: &Metadata) -> Capabilities {
         key_algorithm: algorithm(metadata).unwrap_or_default(),
         key_overlap: Overlap::None,
         pkce: PkceMethods::Nothing,
+        scopes: true,
+        resources: true,
         vendors: vec![],
         reasons: reasons.map(|(name, text)| (name, text.to_owned())).into(),
     }

@@ -2,6 +2,7 @@
 
 mod address;
 pub mod discovery;
+pub mod dpop;
 mod failure;
 pub mod proof;
 pub mod reply;
@@ -12,9 +13,10 @@ pub mod token;
 pub mod way;
 
 pub use discovery::{Metadata, discover};
+pub use dpop::DpopKey;
 pub use proof::{AssertionKey, ClientProof};
 pub use reply::Reply;
-pub use session::{CredentialSource, Login, OperatorCredential, Session};
+pub use session::{CredentialSource, Granting, Login, OperatorCredential, Session};
 pub use token::{TokenEndpoint, invalid_client, use_code_that_cannot_exist};
 pub use way::{Bounds, HttpClient, Way};
 

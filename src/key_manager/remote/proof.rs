@@ -50,7 +50,10 @@ impl<'a> ClientProof<'a> {
     }
 
     /// `request` with the proof and `form` as its body.
-    pub(super) fn apply(
+    ///
+    /// # Errors
+    /// The assertion cannot be signed.
+    pub fn apply(
         self,
         request: RequestBuilder,
         client_id: &str,
@@ -83,6 +86,8 @@ impl<'a> ClientProof<'a> {
 #[derive(Debug)]
 pub struct AssertionKey {
     key: PrivateKey,
+    /// The id that the server knows it by.
+    id: String,
     entropy: Entropy,
 }
 
@@ -104,7 +109,15 @@ impl AssertionKey {
     /// It is no such key.
     pub fn from_pem(pem: &SecretString, entropy: Entropy) -> Result<Self, BadKey> {
         let key = PrivateKey::from_pem(pem)?;
-        Ok(Self { key, entropy })
+        let id = key.id().to_owned();
+        Ok(Self { key, id, entropy })
+    }
+
+    /// The same key where the server knows it by another id than its thumbprint.
+    #[must_use]
+    pub fn named(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.id);
+        self
     }
 
     /// An assertion that `client_id` makes for `audience` (RFC 7523 section 3): good for a minute, once.
@@ -125,7 +138,7 @@ impl AssertionKey {
             jti: self.entropy.attempt_id().map_err(|_| failed())?,
         };
         let mut header = Header::new(self.key.algorithm());
-        header.kid = Some(self.key.id().to_owned());
+        header.kid = Some(self.id.clone());
         let token = jsonwebtoken::encode(&header, &claims, self.key.signing()).map_err(|_| failed())?;
         Ok(token.into())
     }

@@ -92,6 +92,12 @@ impl Reply {
         [error, code].iter().flatten().find_map(|value| word(value.as_str()?))
     }
 
+    /// A member of the body, where it is a short ASCII word.
+    pub fn word(&self, member: &str) -> Option<String> {
+        let body = self.try_json::<serde_json::Value>()?;
+        word(body[member].as_str()?)
+    }
+
     /// An error of this kind that says what was answered, and then `hint` (may be empty).
     pub fn error(&self, category: Category, hint: &str) -> Error {
         let word = self.error_word().map(|word| format!(" ({word})")).unwrap_or_default();

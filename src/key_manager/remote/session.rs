@@ -20,13 +20,18 @@ use crate::{
     key_manager::{Category, Error, Token, TokenAnswer},
 };
 
+/// What a call for the operator's own access token is for, for people.
+pub const STEP: &str = "get the operator's own token";
+
 /// The operator's own credential, as it is in a Secret.
 #[derive(Clone, Debug)]
 pub struct OperatorCredential {
     /// The operator's client id; empty for a plain bearer token.
     pub client_id: String,
-    /// Its secret, or the plain bearer token.
+    /// Its secret, its private key in PKCS#8 PEM, or the plain bearer token.
     pub secret: SecretString,
+    /// The id that the key manager knows the private key by; empty where there is none.
+    pub key_id: String,
     /// The Secret's resourceVersion.
     pub version: String,
 }
@@ -58,15 +63,28 @@ pub enum Login {
         /// What the server says to a wrong credential.
         refuses_credential: RefusesCredential,
     },
+    /// In a way that only this key manager has.
+    By(Arc<dyn Granting>),
     /// The credential's secret is the bearer token.
     Bearer,
+}
+
+/// A way to the operator's own access token.
+#[async_trait]
+pub trait Granting: Debug + Send + Sync {
+    /// Asks for one with this credential.
+    ///
+    /// # Errors
+    /// As [`super::TokenEndpoint::ask`].
+    async fn token(&self, credential: &OperatorCredential) -> Result<TokenAnswer, Error>;
 }
 
 /// The operator's session.
 #[derive(Debug)]
 pub struct Session {
     http: HttpClient,
-    login: Login,
+    /// `None` where the credential's secret is the bearer token.
+    granting: Option<Arc<dyn Granting>>,
     source: Arc<dyn CredentialSource>,
     /// Locked while a token is fetched: all others wait for that one.
     state: Mutex<State>,
@@ -93,9 +111,25 @@ struct Held {
 impl Session {
     /// A session that begins with the first call.
     pub fn new(http: HttpClient, login: Login, source: Arc<dyn CredentialSource>) -> Self {
+        let granting = match login {
+            Login::ClientCredentials {
+                token_endpoint,
+                scopes,
+                authentication,
+                refuses_credential,
+            } => Some(Arc::new(BySecret {
+                http: http.clone(),
+                token_endpoint,
+                scopes,
+                authentication,
+                refuses_credential,
+            }) as Arc<dyn Granting>),
+            Login::By(granting) => Some(granting),
+            Login::Bearer => None,
+        };
         Self {
             http,
-            login,
+            granting,
             source,
             state: Mutex::default(),
         }
@@ -161,27 +195,19 @@ impl Session {
     async fn fetch(&self, state: &mut State, refused: bool) -> Result<Held, Error> {
         let known = state.credential.take();
         let before = known.as_ref().map(|known| known.version.clone());
-        let (scopes, token_endpoint, authentication, refuses_credential) = match &self.login {
-            Login::ClientCredentials {
-                token_endpoint,
-                scopes,
-                authentication,
-                refuses_credential,
-            } => (scopes, token_endpoint, *authentication, *refuses_credential),
-            Login::Bearer => {
-                let credential = self.source.read().await?;
-                if refused && before.as_ref() == Some(&credential.version) {
-                    return Err(self.rejected("401"));
-                }
-                let bearer = credential.secret.clone();
-                state.credential = Some(credential);
-                return Ok(Held {
-                    bearer,
-                    number: 0,
-                    refresh_at: Timestamp::MAX,
-                    expires_at: Timestamp::MAX,
-                });
+        let Some(granting) = &self.granting else {
+            let credential = self.source.read().await?;
+            if refused && before.as_ref() == Some(&credential.version) {
+                return Err(self.rejected("401"));
             }
+            let bearer = credential.secret.clone();
+            state.credential = Some(credential);
+            return Ok(Held {
+                bearer,
+                number: 0,
+                refresh_at: Timestamp::MAX,
+                expires_at: Timestamp::MAX,
+            });
         };
         let mut credential = match known {
             Some(known) => known,
@@ -189,22 +215,7 @@ impl Session {
         };
         let mut reread = false;
         loop {
-            let proof = ClientProof::secret(authentication, &credential.secret);
-            let wanted = Wanted {
-                client_id: &credential.client_id,
-                scopes,
-                resource: None,
-            };
-            let answer = wanted
-                .get(
-                    &self.http,
-                    token_endpoint,
-                    proof,
-                    refuses_credential,
-                    "get the operator's own token",
-                )
-                .await;
-            let word = match answer {
+            let word = match granting.token(&credential).await {
                 Ok(TokenAnswer::Issued(token)) => {
                     state.credential = Some(credential);
                     return Ok(held(token));
@@ -251,6 +262,30 @@ impl Session {
             self.source.name()
         );
         Error::new(Category::MissingPermission, text)
+    }
+}
+
+/// Login by client_credentials with a secret.
+#[derive(Debug)]
+struct BySecret {
+    http: HttpClient,
+    token_endpoint: String,
+    scopes: Vec<String>,
+    authentication: ClientAuthentication,
+    refuses_credential: RefusesCredential,
+}
+
+#[async_trait]
+impl Granting for BySecret {
+    async fn token(&self, credential: &OperatorCredential) -> Result<TokenAnswer, Error> {
+        let wanted = Wanted {
+            client_id: &credential.client_id,
+            scopes: &self.scopes,
+            resource: None,
+        };
+        let proof = ClientProof::secret(self.authentication, &credential.secret);
+        let (endpoint, refuses) = (&self.token_endpoint, self.refuses_credential);
+        wanted.get(&self.http, endpoint, proof, refuses, STEP).await
     }
 }
 

@@ -21,9 +21,10 @@ use crate::{
 const ASSUMED: SignedDuration = SignedDuration::from_mins(5);
 /// The longest life that is believed, in seconds: ten years.
 const LONGEST: f64 = 315_360_000.0;
-/// What a server may say to a client that it knows (RFC 6749 section 5.2, RFC 8707 section 2).
-const REFUSALS: [&str; 6] = [
+/// What a server may say to a client that it knows (RFC 6749 section 5.2, RFC 8707 section 2, OpenID Connect Core section 3.1.2.6).
+const REFUSALS: [&str; 7] = [
     "access_denied",
+    "consent_required",
     "invalid_request",
     "invalid_scope",
     "invalid_target",
@@ -164,7 +165,7 @@ impl Wanted<'_> {
         }
         let reply = post(http, token_endpoint, self.client_id, proof, form, step).await?;
         if reply.status.is_success() {
-            return Ok(TokenAnswer::Issued(issued(&reply, self.scopes)?));
+            return Ok(TokenAnswer::Issued(issued(&reply, self.scopes, "Bearer")?));
         }
         Ok(match refusal(&reply, refuses_credential)? {
             Refusal::Client => TokenAnswer::InvalidClient,
@@ -232,16 +233,19 @@ async fn post(
     http.send(step, request).await
 }
 
-/// The token of a success. Its times are ours: a server whose clock is off by minutes changes nothing.
-fn issued(reply: &Reply, asked: &[String]) -> Result<Token, Error> {
+/// The token of a success, of this type. Its times are ours: a server whose clock is off by minutes changes nothing.
+///
+/// # Errors
+/// [`Category::Unreachable`] where there is none, [`Category::InvalidRequest`] where it is of another type.
+pub fn issued(reply: &Reply, asked: &[String], kind: &str) -> Result<Token, Error> {
     let answer: Issued = reply.json()?;
     if answer.access_token.expose_secret().is_empty() {
         return Err(reply.error(Category::Unreachable, "without a token"));
     }
-    let bearer = |kind: &String| kind.eq_ignore_ascii_case("bearer");
-    if !answer.token_type.as_ref().is_none_or(bearer) {
-        let hint = "a token that is not of type Bearer, which programs could not use";
-        return Err(reply.error(Category::InvalidRequest, hint));
+    let right = |given: &String| given.eq_ignore_ascii_case(kind);
+    if !answer.token_type.as_ref().is_none_or(right) {
+        let hint = format!("a token that is not of type {kind}, which programs could not use");
+        return Err(reply.error(Category::InvalidRequest, &hint));
     }
     let issued_at = reply.received_at;
     let life = answer

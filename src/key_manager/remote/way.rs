@@ -204,9 +204,11 @@ impl HttpClient {
             Category::Unreachable
         };
         let may_wait = throttled || status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_at = reply.retry_at().filter(|_| may_wait);
+        let until = retry_at.map(|at| format!("no call before {}", at.strftime("%FT%TZ")));
         Err(Error {
-            retry_at: reply.retry_at().filter(|_| may_wait),
-            ..reply.error(category, "")
+            retry_at,
+            ..reply.error(category, &until.unwrap_or_default())
         })
     }
 

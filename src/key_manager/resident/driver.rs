@@ -60,6 +60,8 @@ impl ResidentDriver {
             key_algorithm: KeyAlgorithm::ES256,
             key_overlap: Overlap::ServerEnds,
             pkce: PkceMethods::Nothing,
+            scopes: true,
+            resources: true,
             vendors: vec![],
             reasons: vec![],
         };

@@ -71,6 +71,9 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
             properties: o.properties(target),
         });
     }
+    if let Some(why) = o.hand.needs_another(&client.id) {
+        return Some(replace_by_another(o, target, client, why));
+    }
     if let Some(taken) = o.state.client.as_ref().filter(|taken| taken.client.mark != o.mark()) {
         let client = Client {
             mark: o.mark(),
@@ -154,6 +157,19 @@ fn change_kind(o: &Observed, target: &Target, client: Client) -> Step {
             "{} has one client for each environment of an application, so clientAuthentication cannot be changed to another kind of credential: change it back, or delete this key and make a new one",
             target.reference
         );
+        return cannot_change(text);
+    }
+    replace_client(o, target, client)
+}
+
+/// No client becomes what is asked for that was made otherwise: workloads that use it need it for the time of the overlap.
+fn replace_by_another(o: &Observed, target: &Target, client: Client, why: &str) -> Step {
+    if o.fixed_id() {
+        let text = format!("{why}: change it back, or choose another spec.clientId");
+        return cannot_change(text);
+    }
+    if target.capabilities.applications {
+        let text = format!("{why}: change it back, or delete this key and make a new one");
         return cannot_change(text);
     }
     replace_client(o, target, client)

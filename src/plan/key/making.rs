@@ -34,6 +34,15 @@ pub(super) fn make(o: &Observed, target: &Target, moving: Option<&Published>, no
     let Some(client) = o.desired_client(target) else {
         return make_given(o, target);
     };
+    if let Some(why) = o.hand.needs_another(&client.id) {
+        // Nobody has it: it goes, and one that can be so takes its place.
+        return if o.fixed_id() || target.capabilities.applications {
+            let text = format!("{why}: delete this key and make it again, or change it back");
+            not_ready("CannotChangeInPlace", text)
+        } else {
+            replace_client(o, target, client)
+        };
+    }
     if target.capabilities.chosen_identity() && !o.hand.exists {
         return Step::Register {
             client,

@@ -204,6 +204,16 @@ fn refusal(o: &Observed, target: &Target) -> Option<Step> {
     if let Some(text) = unsupported_lifetime(o, target) {
         return Some(not_ready("UnsupportedLifetime", text));
     }
+    if let Some(resource) = super::access::resources(spec)
+        .next()
+        .filter(|_| !capabilities.resources)
+    {
+        let why = capabilities.reason("Resources").unwrap_or_default();
+        let text = format!(
+            "key manager {manager} gives no token for a resource that is asked for ({why}): remove resource {resource} from spec.accessTokens, or choose another key manager"
+        );
+        return Some(not_ready("UnsupportedResource", text));
+    }
     if spec.client_id.is_some() && !capabilities.chosen_identity() {
         return Some(not_ready(
             "UnsupportedClientId",
@@ -315,7 +325,7 @@ fn done(o: &Observed, target: &Target, now: Timestamp) -> Step {
     says.extend(drifted(o, target));
     says.extend(type_kept(o));
     says.extend(differs(o, target));
-    says.extend(tokens::says(o));
+    says.extend(tokens::says(o, target));
     if let Some(why) = &o.hand.uncleaned {
         let text = format!("a deleted key of this name has left a client that is still to be deleted: {why}");
         says.push(Say::yes("CleanupPending", "ClientLeft", text));

@@ -6,13 +6,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::say;
 use crate::{
     binaries::repository,
     control_plane::ControlPlane,
-    key_managers::keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING},
+    key_managers::{
+        keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING},
+        okta::Okta,
+    },
 };
 
 /// The demo at one key manager.
@@ -28,14 +31,21 @@ pub(super) struct Scene {
     pub(super) by_hand: &'static str,
     /// The audience of its token; `None`: the issuer.
     pub(super) audience: Option<&'static str>,
-    /// `typ` of its token.
+    /// `typ` of its token; empty where it has none.
     pub(super) token_type: &'static str,
     /// Claims of its token that are shown.
     pub(super) claims: &'static [&'static str],
     /// What to read about this key manager.
     pub(super) docs: &'static str,
     /// Ends with the demo.
-    _server: Option<Keycloak>,
+    _server: Server,
+}
+
+/// The key manager, where it is none of the operator's own.
+enum Server {
+    None,
+    Keycloak(#[expect(dead_code, reason = "it ends when it is dropped")] Keycloak),
+    Okta(#[expect(dead_code, reason = "it ends when it is dropped")] Okta),
 }
 
 impl Scene {
@@ -51,7 +61,7 @@ impl Scene {
             token_type: "at+jwt",
             claims: &["iss", "application", "namespace", "environment", "scope"],
             docs: "docs/key-managers/resident.md",
-            _server: None,
+            _server: Server::None,
         }
     }
 
@@ -64,29 +74,18 @@ impl Scene {
             "a Keycloak is up after {} s: {url}, realm {ROTATING}, with a policy that keeps two secrets for a client",
             start.elapsed().as_secs()
         ));
-        let secret = |name: &str, entries: serde_json::Value| {
-            json!({
-                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "appkeys"},
-                "stringData": entries,
-            })
-        };
         let credential = json!({"client-id": OPERATOR, "client-secret": OPERATOR_SECRET});
-        let secrets = json!({"apiVersion": "v1", "kind": "List", "items": [
-            secret("keycloak-operator", credential), secret("keycloak-ca", json!({"ca.crt": keycloak.ca()})),
-        ]});
+        let secrets = secrets(&[
+            ("keycloak-operator", credential),
+            ("keycloak-ca", json!({"ca.crt": keycloak.ca()})),
+        ]);
         // The example, with this server's address.
         let examples = repository().join("examples/keycloak");
         let manager = std::fs::read_to_string(examples.join("key-manager.yaml")).context("read an example")?;
         let manager = manager
             .replace("https://keycloak.example.com", &url)
             .replace("realm: example", &format!("realm: {ROTATING}"));
-        let files = [("credentials.json", secrets.to_string()), ("key-manager.yaml", manager)];
-        let mut paths = vec![];
-        for (name, text) in files {
-            let path = folder.join(name);
-            std::fs::write(&path, text).with_context(|| format!("write {name}"))?;
-            paths.push(path);
-        }
+        let mut paths = written(folder, &secrets, manager)?;
         paths.extend(["key.yaml", "private-key.yaml", "login.yaml"].map(|name| examples.join(name)));
         Ok(Self {
             shown: "examples/keycloak/ (with this server's values; adopt.yaml needs a client to adopt)",
@@ -98,7 +97,43 @@ impl Scene {
             token_type: "JWT",
             claims: &["iss", "client_id", "aud", "scope"],
             docs: "docs/key-managers/keycloak.md",
-            _server: Some(keycloak),
+            _server: Server::Keycloak(keycloak),
+        })
+    }
+
+    /// At a double of Okta, which nobody can run.
+    pub(super) async fn okta(folder: &Path) -> anyhow::Result<Self> {
+        let okta = Okta::start().await?;
+        let (url, operator) = (okta.url(), okta.operator());
+        say("this is NOT Okta, which cannot be run here, but a double of it: a small server that behaves as");
+        say("Okta's documents say, held to Okta's own OpenAPI files. No call leaves this machine.");
+        say(&format!(
+            "it is up: {url}, with the authorization server `default`; its apps can demand proofs of possession (DPoP), as this one does"
+        ));
+        okta.set(|modes| modes.dpop_required = true);
+        let credential = json!({
+            "client-id": operator.client_id, "key-id": operator.key_id, "private-key.pem": operator.private_key,
+        });
+        let secrets = secrets(&[("okta-operator", credential), ("okta-ca", json!({"ca.crt": okta.ca()}))]);
+        let examples = repository().join("examples/okta");
+        let manager = std::fs::read_to_string(examples.join("key-manager.yaml")).context("read an example")?;
+        let manager = manager
+            .replace("https://example.okta.com", &url)
+            // Its CA is no public one.
+            .replace("  limits:", "  caBundleRef: {name: okta-ca}\n  limits:");
+        let mut paths = written(folder, &secrets, manager)?;
+        paths.extend(["key.yaml", "private-key.yaml", "login.yaml"].map(|name| examples.join(name)));
+        Ok(Self {
+            shown: "examples/okta/ (with the double's values; adopt.yaml needs an app to adopt)",
+            files: paths,
+            key: "shop-orders",
+            secret: "shop-orders",
+            by_hand: "shop-signer",
+            audience: Some("api://default"),
+            token_type: "",
+            claims: &["iss", "cid", "aud", "sub"],
+            docs: "docs/key-managers/okta.md",
+            _server: Server::Okta(okta),
         })
     }
 
@@ -107,4 +142,26 @@ impl Scene {
         let files: Vec<_> = self.files.iter().map(|file| file.to_string_lossy()).collect();
         plane.kubectl(&["apply", "-f", &files.join(",")])
     }
+}
+
+/// Secrets in the operator's namespace.
+fn secrets(all: &[(&str, Value)]) -> Value {
+    let secret = |(name, entries): &(&str, Value)| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "appkeys"},
+            "stringData": entries,
+        })
+    };
+    json!({"apiVersion": "v1", "kind": "List", "items": all.iter().map(secret).collect::<Vec<_>>()})
+}
+
+/// What is applied first, as files.
+fn written(folder: &Path, secrets: &Value, manager: String) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = vec![];
+    for (name, text) in [("credentials.json", secrets.to_string()), ("key-manager.yaml", manager)] {
+        let path = folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("write {name}"))?;
+        paths.push(path);
+    }
+    Ok(paths)
 }

@@ -68,6 +68,7 @@ impl CredentialSource for Token {
         let version = self.0.load(Ordering::SeqCst).to_string();
         Ok(OperatorCredential {
             client_id: String::new(),
+            key_id: String::new(),
             secret: format!("initial-{version}").into(),
             version,
         })

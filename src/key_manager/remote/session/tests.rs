@@ -41,6 +41,7 @@ impl CredentialSource for Versions {
         Ok(OperatorCredential {
             client_id: "op".to_owned(),
             secret: self.secrets[at].into(),
+            key_id: String::new(),
             version: format!("v{at}"),
         })
     }

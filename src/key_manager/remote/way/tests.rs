@@ -65,7 +65,12 @@ async fn what_is_no_answer_to_the_question_is_an_error_and_the_rest_is_the_drive
         let at = error.retry_at.map(|at| at.duration_since(now()).as_secs());
         assert_eq!(at, waits.then_some(120), "{status}");
         let host = server.url.trim_start_matches("http://");
-        assert_eq!(error.message, format!("look: {host} answered {status} (busy)"));
+        let until = if waits {
+            ": no call before 2001-02-03T04:07:06Z"
+        } else {
+            ""
+        };
+        assert_eq!(error.message, format!("look: {host} answered {status} (busy){until}"));
         assert!(error.sent);
     }
 }

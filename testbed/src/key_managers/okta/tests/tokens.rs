@@ -33,7 +33,7 @@ async fn tokens_are_signed_and_can_be_looked_up_and_revoked() {
     let mut trusted = TrustedIssuer {
         issuer: bed.okta.issuer(),
         audience: "api://default".to_owned(),
-        token_type: "JWT",
+        token_type: "",
         keys: serde_json::from_value(keys).unwrap(),
     };
     let kid = jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
