@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::{support::Cluster, validation::Table};
 
 pub(crate) const URL: &str = "https://keys.example.com:8443/auth";
-const ONE_OF_ALL: &str = "exactly one kind of key manager must be given: resident, okta, keycloak or oidc";
-const ONE_OF_REMOTE: &str = "exactly one kind of key manager must be given: okta, keycloak or oidc";
+const ONE_OF_ALL: &str = "exactly one kind of key manager must be given: resident, okta, keycloak, wso2 or oidc";
+const ONE_OF_REMOTE: &str = "exactly one kind of key manager must be given: okta, keycloak, wso2 or oidc";
 
 pub(crate) fn keycloak(url: &str, realm: &str) -> Value {
     json!({"url": url, "realm": realm, "credentialsSecretRef": {"name": "operator"}})

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{key_manager::KeyManagerRef, schema::bounded};
+use super::{key_manager::KeyManagerRef, schema::bounded, wso2::Wso2Application};
 
 /// An application that needs credentials. Its keys, one or more for each environment, are ApplicationKeys in the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -50,6 +50,10 @@ pub struct ApplicationSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = bounded::<1024>)]
     pub attributes: BTreeMap<String, String>,
+
+    /// What only WSO2 has for an application. Other key managers do not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wso2: Option<Wso2Application>,
 
     /// Key manager of those keys that name none themselves. Absent: the cluster's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,7 @@ use super::{
     key_manager::{KeyManagerRef, SecretName},
     schema::{RESOURCE, SCOPE, SUBDOMAIN, bounded, without_default},
     vendor::{KeycloakClient, VendorBlocks},
+    wso2::Wso2Client,
 };
 
 /// The environment that a credential is for.
@@ -410,6 +411,10 @@ pub struct ApplicationKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keycloak: Option<KeycloakClient>,
 
+    /// What only WSO2 has for a key. Other key managers refuse a key with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wso2: Option<Wso2Client>,
+
     /// Access tokens to keep fresh in the Secret. Needs the grant type ClientCredentials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -442,6 +447,7 @@ impl ApplicationKeySpec {
     pub fn vendor_blocks(&self) -> VendorBlocks {
         VendorBlocks {
             keycloak: self.keycloak.clone(),
+            wso2: self.wso2.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     access::AccessRule,
     remote::{Drift, KeycloakSpec, OidcSpec, OktaSpec},
     schema::{SUBDOMAIN, without_default},
+    wso2::Wso2Spec,
 };
 
 /// The kind of a key manager.
@@ -139,7 +140,7 @@ pub struct ResidentSpec {
         json_path = ".status.conditions[?(@.type=='Ready')].reason",
         priority = 1
     ),
-    validation = ("[has(self.spec.resident), has(self.spec.okta), has(self.spec.keycloak), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: resident, okta, keycloak or oidc"),
+    validation = ("[has(self.spec.resident), has(self.spec.okta), has(self.spec.keycloak), has(self.spec.wso2), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: resident, okta, keycloak, wso2 or oidc"),
     validation = ("!has(self.spec.drift) || !has(self.spec.resident)", "drift is for key managers elsewhere: nobody but the operator changes clients of the resident one"),
     validation = ("!has(self.spec.caBundleRef) || !has(self.spec.resident)", "caBundleRef is for key managers elsewhere: the resident one has resident.certificateSecretRef")
 )]
@@ -155,6 +156,10 @@ pub struct ClusterKeyManagerSpec {
     /// A Keycloak realm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keycloak: Option<KeycloakSpec>,
+
+    /// A WSO2 API Manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wso2: Option<Wso2Spec>,
 
     /// An authorization server with dynamic client registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,7 +213,7 @@ pub struct ClusterKeyManagerSpec {
         json_path = ".status.conditions[?(@.type=='Ready')].reason",
         priority = 1
     ),
-    validation = ("[has(self.spec.okta), has(self.spec.keycloak), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: okta, keycloak or oidc")
+    validation = ("[has(self.spec.okta), has(self.spec.keycloak), has(self.spec.wso2), has(self.spec.oidc)].filter(given, given).size() == 1", "exactly one kind of key manager must be given: okta, keycloak, wso2 or oidc")
 )]
 pub struct KeyManagerSpec {
     /// An Okta org.
@@ -218,6 +223,10 @@ pub struct KeyManagerSpec {
     /// A Keycloak realm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keycloak: Option<KeycloakSpec>,
+
+    /// A WSO2 API Manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wso2: Option<Wso2Spec>,
 
     /// An authorization server with dynamic client registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,6 +15,7 @@ pub mod key_manager;
 pub mod remote;
 mod schema;
 pub mod vendor;
+pub mod wso2;
 
 pub use access::{AccessRule, GrantType};
 pub use application::{Application, ApplicationSpec, ApplicationStatus};
@@ -29,7 +30,8 @@ pub use key_manager::{
     KeyManagerSpec, KeyManagerStatus, Limits, ResidentSpec,
 };
 pub use remote::{Drift, DriftPolicy, KeycloakSpec, OidcSpec, OktaSpec};
-pub use vendor::{KeycloakClient, PkceMethod, Vendor, VendorBlocks};
+pub use vendor::{ApplicationBlocks, KeycloakClient, PkceMethod, Vendor, VendorBlocks};
+pub use wso2::{Wso2Application, Wso2Client, Wso2Login, Wso2Spec};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

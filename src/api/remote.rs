@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Duration, key_manager::SecretName};
 
 /// The URL of a server: no user, query or fragment.
-const URL: &str = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$";
+pub(super) const URL: &str = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$";
 
 /// The URL of an org: no path either.
 const ORG: &str = r"^https?://[^\s/?#@]+/?$";

@@ -4,7 +4,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::SCOPE;
+use super::{
+    schema::SCOPE,
+    wso2::{Wso2Application, Wso2Client},
+};
 
 /// How a code challenge is made from its verifier (RFC 7636 section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +38,8 @@ pub struct KeycloakClient {
 pub enum Vendor {
     /// Keycloak.
     Keycloak,
+    /// WSO2 API Manager.
+    Wso2,
 }
 
 /// The blocks that a key's spec has.
@@ -44,17 +49,37 @@ pub struct VendorBlocks {
     /// For a client at Keycloak.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keycloak: Option<KeycloakClient>,
+    /// For a client at WSO2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wso2: Option<Wso2Client>,
+}
+
+/// The blocks that an Application's spec has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationBlocks {
+    /// For an application at WSO2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wso2: Option<Wso2Application>,
+}
+
+impl ApplicationBlocks {
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.wso2.is_none()
+    }
 }
 
 impl VendorBlocks {
     /// Whose they are.
     pub fn vendors(&self) -> impl Iterator<Item = Vendor> {
-        self.keycloak.iter().map(|_| Vendor::Keycloak)
+        let keycloak = self.keycloak.iter().map(|_| Vendor::Keycloak);
+        keycloak.chain(self.wso2.iter().map(|_| Vendor::Wso2))
     }
 
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
-        self.keycloak.is_none()
+        self.keycloak.is_none() && self.wso2.is_none()
     }
 
     /// All scopes that they ask for.

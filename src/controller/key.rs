@@ -52,7 +52,7 @@ pub async fn reconcile(ctx: &Context, name: &Name) -> Again {
         Ok(Some(key)) => key,
         Ok(None) => {
             forget(ctx, name);
-            return tombstone::clean(ctx, name).await;
+            return Box::pin(tombstone::clean(ctx, name)).await;
         }
         Err(kube::Error::SerdeError(error)) => return unreadable(ctx, name, &error.to_string()).await,
         Err(error) => {
@@ -323,6 +323,7 @@ pub fn remember(ctx: &Context, key: &ApplicationKey, o: Option<&Observed>) {
         environment: key.spec.environment,
         key_manager: found,
         old_key_manager: old.or(said),
+        published: key.status.as_ref().is_some_and(|status| status.client_id.is_some()),
         secret: Some(secret::name(key)).filter(|secret| *secret != name.name),
         created: key
             .metadata

@@ -5,7 +5,7 @@ use crate::plan::{identity, removal};
 
 /// Goes on with the clean-up after a key that is gone.
 pub async fn clean(ctx: &Context, name: &Name) -> Again {
-    match pass(ctx, name).await {
+    match Box::pin(pass(ctx, name)).await {
         Ok(true) => {
             departed::cleaned(ctx, name);
             Again::OnChange

@@ -73,6 +73,8 @@ pub struct KeySummary {
     pub old_key_manager: Option<KeyManagerRef>,
     /// The name of its Secret, where that is not its own.
     pub secret: Option<String>,
+    /// Whether its client was published once.
+    pub published: bool,
     /// When it was made.
     pub created: Timestamp,
     /// What metrics say of it.
@@ -226,8 +228,8 @@ impl Inner {
         all.min_by_key(age)
     }
 
-    /// The first of the keys with the Application, the environment and this key manager of `key`: the oldest, then the first by
-    /// name.
+    /// The first of the keys with the Application, the environment and this key manager of `key`: the one that has its client, then
+    /// the oldest, then the first by name.
     pub fn first_in_environment(&self, key: &Name, key_manager: &KeyManagerRef) -> Option<String> {
         let own = self.keys.get(key)?;
         let application = Name::new(&key.namespace, &own.application);
@@ -237,7 +239,7 @@ impl Inner {
             summary.environment == own.environment && summary.key_manager.as_ref() == Some(key_manager)
         };
         let first = all.filter(|(summary, _)| same(summary));
-        let (_, name) = first.min_by_key(|(summary, name)| (summary.created, *name))?;
+        let (_, name) = first.min_by_key(|(summary, name)| (!summary.published, summary.created, *name))?;
         Some(name.clone())
     }
 

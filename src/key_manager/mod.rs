@@ -18,6 +18,7 @@ pub mod resident;
 pub mod snapshot;
 #[cfg(test)]
 mod testing;
+mod wso2;
 
 pub use error::{Category, Error};
 
@@ -30,9 +31,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{
-        CapabilityStatus, ClientAuthentication, ClusterKeyManagerSpec, CredentialKind, Environment, GrantType,
-        KeyManagerKind, KeyManagerSpec, KeycloakSpec, OidcSpec, OktaSpec, Pkce, ResidentSpec, Vendor, VendorBlocks,
-        conditions::Say,
+        ApplicationBlocks, CapabilityStatus, ClientAuthentication, ClusterKeyManagerSpec, CredentialKind, Environment,
+        GrantType, KeyManagerKind, KeyManagerSpec, KeycloakSpec, OidcSpec, OktaSpec, Pkce, ResidentSpec, Vendor,
+        VendorBlocks, Wso2Spec, conditions::Say,
     },
     controller::queue::Name,
 };
@@ -242,7 +243,7 @@ impl Capabilities {
 /// Where a key manager is reached (RFC 8414), as workloads see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Endpoints {
-    /// Issuer of its tokens.
+    /// Issuer of its tokens; empty where that is not known.
     pub issuer: String,
     /// Token endpoint.
     pub token: String,
@@ -324,6 +325,9 @@ pub struct ApplicationProperties {
     /// What else is known of it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// What key managers of one vendor are asked for.
+    #[serde(skip_serializing_if = "ApplicationBlocks::is_empty")]
+    pub vendor: ApplicationBlocks,
 }
 
 /// Names a client at its key manager and holds what its management needs.
@@ -621,6 +625,8 @@ pub enum Server<'a> {
     Okta(&'a OktaSpec),
     /// A Keycloak realm.
     Keycloak(&'a KeycloakSpec),
+    /// A WSO2 API Manager.
+    Wso2(&'a Wso2Spec),
     /// A server with dynamic client registration.
     Oidc(&'a OidcSpec),
     /// No kind that this version knows.
@@ -642,6 +648,7 @@ impl<'a> Wanted<'a> {
             spec.resident.as_ref().map(Server::Resident),
             spec.okta.as_ref().map(Server::Okta),
             spec.keycloak.as_ref().map(Server::Keycloak),
+            spec.wso2.as_ref().map(Server::Wso2),
             spec.oidc.as_ref().map(Server::Oidc),
         ]);
         Self {
@@ -657,6 +664,7 @@ impl<'a> Wanted<'a> {
         let server = Server::only([
             spec.okta.as_ref().map(Server::Okta),
             spec.keycloak.as_ref().map(Server::Keycloak),
+            spec.wso2.as_ref().map(Server::Wso2),
             spec.oidc.as_ref().map(Server::Oidc),
         ]);
         Self {

@@ -18,9 +18,10 @@ use super::{
     remote::{CredentialSource, HttpClient, Way},
     resident::ResidentKeyManagers,
     snapshot::{Held, Snapshots},
+    wso2,
 };
 use crate::{
-    api::{KeyManagerKind, conditions::Say},
+    api::{KeyManagerKind, Wso2Login, conditions::Say},
     clock::Clock,
     controller::queue::Name,
     entropy::Entropy,
@@ -105,7 +106,7 @@ impl Drivers for KeyManagers {
     async fn open(&self, wanted: Wanted<'_>) -> Result<Opened, Say> {
         match wanted.server {
             Server::Resident(spec) => self.resident.open(&wanted.name.name, spec).await,
-            Server::Okta(_) | Server::Keycloak(_) | Server::Oidc(_) => {
+            Server::Okta(_) | Server::Keycloak(_) | Server::Wso2(_) | Server::Oidc(_) => {
                 let opened = self.remote.open(wanted).await;
                 opened.map_err(|error| Say::no("Ready", error.reason(), error.message))
             }
@@ -200,6 +201,17 @@ impl RemoteKeyManagers {
                 held.insert(CREDENTIAL[1].to_owned(), key.value);
                 (Some(secret), key.version)
             }
+            Server::Wso2(spec) => {
+                let secret = self.secret(wanted, &spec.credentials_secret_ref.name);
+                let names = match spec.login.unwrap_or_default() {
+                    Wso2Login::Client => CREDENTIAL,
+                    Wso2Login::Registration | Wso2Login::Password => wso2::USER,
+                };
+                let [id, key] = secret.read(names).await?;
+                held.insert(names[0].to_owned(), id.value);
+                held.insert(names[1].to_owned(), key.value);
+                (Some(secret), key.version)
+            }
             Server::Oidc(spec) => match &spec.initial_access_token_secret_ref {
                 Some(given) => {
                     let secret = self.secret(wanted, &given.name);
@@ -250,6 +262,7 @@ impl RemoteKeyManagers {
                 };
                 okta::open(spec, http, pem, source, &self.clock, &self.entropy).await?
             }
+            (Server::Wso2(spec), Some(secret)) => wso2::open(spec, http, pem, secret, &self.entropy).await?,
             (Server::Oidc(spec), secret) => {
                 let token = secret.map(|secret| Arc::new(GivenToken(secret)) as Arc<dyn CredentialSource>);
                 oidc::open(spec, http, pem, token, &self.entropy).await?

@@ -187,7 +187,9 @@ fn entries(
     if let Some(id) = key_id(kind, secret) {
         entries.put("key-id", &id);
     }
-    entries.put("issuer-uri", &endpoints.issuer);
+    if !endpoints.issuer.is_empty() {
+        entries.put("issuer-uri", &endpoints.issuer);
+    }
     entries.put("token-uri", &endpoints.token);
     let optional = [
         ("jwks-uri", &endpoints.jwks),

@@ -31,7 +31,7 @@ impl Team {
         let bed = Bed::keycloak(&keycloak, BED);
         // Nothing here is another test's: of two that create one object at the same time one fails.
         let own = |name: &str| format!("{namespace}-{name}");
-        let secret = |(name, entries): &(&str, Value)| {
+        let secret = |(name, entries): &(String, Value)| {
             json!({
                 "apiVersion": "v1", "kind": "Secret", "metadata": {"name": own(name), "namespace": "appkeys"},
                 "stringData": entries,

@@ -24,6 +24,7 @@ use testbed::{
         keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING},
         oidc_provider::OidcProvider,
         okta::Okta,
+        wso2::Wso2,
     },
     memory_api::{Id, MemoryApi, NoFaults},
 };
@@ -39,7 +40,7 @@ use crate::support::{Cluster, provider};
 pub(crate) struct Bed {
     pub(crate) name: &'static str,
     pub(crate) spec: Value,
-    pub(crate) secrets: Vec<(&'static str, Value)>,
+    pub(crate) secrets: Vec<(String, Value)>,
     /// Its clients have one secret although the server could keep two.
     pub(crate) one_secret: bool,
     /// Scopes that the server knows.
@@ -87,8 +88,8 @@ impl Bed {
             name: realm,
             spec: json!({"keycloak": keycloak_spec, "caBundleRef": {"name": "keycloak-ca"}}),
             secrets: vec![
-                ("keycloak-operator", credential),
-                ("keycloak-ca", json!({"ca.crt": keycloak.ca()})),
+                ("keycloak-operator".into(), credential),
+                ("keycloak-ca".into(), json!({"ca.crt": keycloak.ca()})),
             ],
             one_secret: realm != ROTATING,
             ..Self::resident()
@@ -107,7 +108,10 @@ impl Bed {
                 "okta": {"url": okta.url(), "credentialsSecretRef": {"name": "okta-operator"}},
                 "caBundleRef": {"name": "okta-ca"},
             }),
-            secrets: vec![("okta-operator", credential), ("okta-ca", json!({"ca.crt": okta.ca()}))],
+            secrets: vec![
+                ("okta-operator".into(), credential),
+                ("okta-ca".into(), json!({"ca.crt": okta.ca()})),
+            ],
             ..Self::resident()
         }
     }
@@ -115,11 +119,11 @@ impl Bed {
     /// An oidc-provider, over TLS with a CA of its own. `token` is the initial access token, where one is needed.
     pub(crate) fn oidc_provider(server: &OidcProvider, token: Option<&str>) -> Self {
         let mut oidc = json!({"issuer": server.issuer()});
-        let mut secrets = vec![("oidc-ca", json!({"ca.crt": server.ca()}))];
+        let mut secrets = vec![("oidc-ca".into(), json!({"ca.crt": server.ca()}))];
         if let Some(token) = token {
             oidc["initialAccessTokenSecretRef"] = json!({"name": "oidc-token"});
             // With the line end that an editor leaves.
-            secrets.push(("oidc-token", json!({"token": format!("{token}\n")})));
+            secrets.push(("oidc-token".into(), json!({"token": format!("{token}\n")})));
         }
         Self {
             name: "oidc-provider",
@@ -138,6 +142,29 @@ impl Bed {
             drops_scopes: true,
             jwt: false,
             only_basic: true,
+            ..Self::resident()
+        }
+    }
+
+    /// A double of WSO2, whose scopes belong to no client: whoever asks for one gets it, or a token without it.
+    pub(crate) fn wso2(server: &Wso2, name: &'static str) -> Self {
+        let path = server.portal().replace(server.url(), "");
+        let wso2 = json!({
+            "url": server.url(), "devPortalPath": path, "login": "Registration",
+            "credentialsSecretRef": {"name": format!("{name}-operator")},
+        });
+        Self {
+            name,
+            spec: json!({"wso2": wso2, "caBundleRef": {"name": format!("{name}-ca")}}),
+            secrets: vec![
+                (
+                    format!("{name}-operator"),
+                    json!({"username": server.user(), "password": server.password()}),
+                ),
+                (format!("{name}-ca"), json!({"ca.crt": server.ca()})),
+            ],
+            drops_scopes: true,
+            jwt: false,
             ..Self::resident()
         }
     }
@@ -167,7 +194,7 @@ impl Bed {
 
     fn put(&self, cluster: &Cluster, namespace: &str, mut manager: Value) {
         manager["apiVersion"] = json!("appkeys.dev/v1alpha1");
-        let secret = |(name, entries): &(&str, Value)| {
+        let secret = |(name, entries): &(String, Value)| {
             json!({
                 "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace},
                 "stringData": entries,
@@ -276,7 +303,8 @@ pub(crate) fn machine(cluster: &str, name: &str) -> (Client, Properties) {
         name: name.into(),
     };
     let client = Client {
-        id: format!("team-{name}-{}", Entropy::system().attempt_id().unwrap()),
+        // As every server takes it.
+        id: format!("{name}_{}", Entropy::system().attempt_id().unwrap()),
         mark: mark.clone(),
         place: Place {
             application: "shop".into(),

@@ -18,6 +18,7 @@ use testbed::key_managers::{
     keycloak::{BED, ROTATING},
     oidc_provider::{OidcProvider, Options},
     okta::Okta,
+    wso2::{Settings, Version, Wso2},
 };
 
 use super::{
@@ -100,6 +101,27 @@ async fn an_okta_org_keeps_the_contract() {
     contract(&Bed::okta(&okta), Profile::Okta).await;
     assert!(okta.apps().is_empty(), "no app is left: {:?}", okta.apps());
     okta.audit().assert_clean();
+}
+
+#[tokio::test]
+async fn a_wso2_whose_clients_have_one_secret_keeps_the_contract() {
+    let server = Wso2::start(Settings::of(Version::V4_2)).await.unwrap();
+    contract(&Bed::wso2(&server, "wso2-single"), Profile::Wso2).await;
+    is_left_empty(&server);
+}
+
+#[tokio::test]
+async fn a_wso2_whose_clients_have_several_secrets_keeps_the_contract() {
+    let server = Wso2::start(Settings::of(Version::V4_7)).await.unwrap();
+    contract(&Bed::wso2(&server, "wso2-several"), Profile::Wso2Several).await;
+    is_left_empty(&server);
+}
+
+fn is_left_empty(server: &Wso2) {
+    server.audit().assert_clean();
+    let state = server.state();
+    assert!(state.applications.is_empty(), "{:?}", state.applications);
+    assert!(state.orphans().is_empty(), "{:?}", state.orphans());
 }
 
 /// A client at a driver, as one key has it.
@@ -380,8 +402,15 @@ impl<'a> Subject<'a> {
         if !self.capabilities().chosen_identity() {
             return;
         }
+        // Where clients are in applications, those are what is marked.
+        let applications = self.capabilities().applications;
         let mark = Mark {
             name: "somebody-else".into(),
+            namespace: if applications {
+                "elsewhere".into()
+            } else {
+                self.client.mark.namespace.clone()
+            },
             ..self.client.mark.clone()
         };
         let other = Client {
@@ -395,6 +424,13 @@ impl<'a> Subject<'a> {
         let new = self.fresh();
         let conflict = self.driver.register(&other, &theirs, &new, None).await.unwrap_err();
         assert_eq!(conflict.category, Category::ClientConflict);
+        if applications {
+            // It has an application of its own, which has no such client.
+            let update = self.driver.update(&other, &theirs).await.unwrap();
+            assert!(matches!(update, Changed::NotThere), "{update:?}");
+            assert!(matches!(self.driver.delete(&other).await.unwrap(), Changed::NotThere));
+            return assert!(self.works(secret).await);
+        }
         let conflict = self.driver.update(&other, &theirs).await.unwrap_err();
         assert_eq!(conflict.category, Category::ClientConflict);
         let new = NewSecret {
@@ -489,8 +525,10 @@ impl<'a> Subject<'a> {
             let occupied = self.driver.add_secret(&self.client, new.clone()).await.unwrap();
             assert!(matches!(occupied, SecretAdded::Occupied), "{occupied:?}");
             new.room = Room::Replace;
-            let replaced = self.driver.add_secret(&self.client, new).await.unwrap();
-            assert!(matches!(replaced, SecretAdded::Added(_)), "{replaced:?}");
+            let another = match self.driver.add_secret(&self.client, new).await.unwrap() {
+                SecretAdded::Added(another) => another,
+                other => panic!("it is not replaced: {other:?}"),
+            };
             assert!(self.works(old).await && self.works(&another).await && !self.works(&added).await);
             let now = Clock::system().now();
             let retired = self.driver.retire(

@@ -14,6 +14,7 @@ mod neighbours; // one that hangs delays no key of another
 mod stories; // what went wrong elsewhere
 mod keycloak; // what Keycloak does that nobody expects, and what only it can do
 mod okta; // the same of Okta's double
+mod wso2; // WSO2's traps by their numbers, at its double
 mod silence; // nothing of it is said
 mod refusals; // what wrong input gets, and what a server that answers oddly
 mod adoption; // clients that somebody made by hand

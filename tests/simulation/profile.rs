@@ -31,6 +31,10 @@ pub(crate) enum Profile {
     OidcUnmanaged,
     /// Canaille, which is easy about registration.
     Canaille,
+    /// WSO2 up to 4.6: a client has one secret, the key manager makes the next one; one client for each environment of an Application.
+    Wso2,
+    /// WSO2 4.7: the same with several secrets, none of which is shown again.
+    Wso2Several,
     /// Id and secrets are our choice; two secrets, the old one ends when we take it away.
     TwoSecrets,
     /// Id and first secret are our choice; the server makes those of a rotation.
@@ -54,6 +58,11 @@ pub(crate) const PROFILES: [Profile; 10] = [
 /// Those, and one that lets nobody change or delete what it registered.
 pub(crate) fn all() -> impl Iterator<Item = Profile> {
     PROFILES.into_iter().chain([Profile::OidcUnmanaged])
+}
+
+/// Those, and those of which only the servers' tests make use.
+fn known() -> impl Iterator<Item = Profile> {
+    all().chain([Profile::Wso2, Profile::Wso2Several])
 }
 
 /// What clients prove themselves with.
@@ -98,6 +107,8 @@ impl Profile {
             Self::OidcToken => recorded!("oidc-provider-token"),
             Self::OidcUnmanaged => recorded!("oidc-provider-unmanaged"),
             Self::Canaille => recorded!("canaille"),
+            Self::Wso2 => recorded!("wso2"),
+            Self::Wso2Several => recorded!("wso2-several"),
             Self::KeycloakWithout | Self::TwoSecrets | Self::GivenAtRotation => return None,
         })
     }
@@ -105,7 +116,7 @@ impl Profile {
     /// What it can do, and how it behaves.
     pub(crate) fn facts(self) -> &'static Recorded {
         static ALL: LazyLock<Vec<(Profile, Recorded)>> =
-            LazyLock::new(|| all().map(|profile| (profile, profile.read())).collect());
+            LazyLock::new(|| known().map(|profile| (profile, profile.read())).collect());
         let found = ALL.iter().find(|(profile, _)| *profile == self);
         found.map(|(_, facts)| facts).unwrap()
     }

@@ -195,6 +195,7 @@ mod choice {
 #[serde(remote = "Vendor", rename_all = "camelCase")]
 enum VendorDef {
     Keycloak,
+    Wso2,
 }
 
 /// Vendors whose blocks are honoured.

@@ -25,6 +25,7 @@ fn keycloak(default_client_scopes: &[&str], pkce_method: Option<PkceMethod>) -> 
             default_client_scopes: texts(default_client_scopes),
             pkce_method,
         }),
+        ..VendorBlocks::default()
     }
 }
 

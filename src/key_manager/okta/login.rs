@@ -184,6 +184,11 @@ impl AppLogin {
 
 #[async_trait]
 impl Granting for AppLogin {
+    fn scopes(&self) -> &[String] {
+        // Okta gives all or says `invalid_scope`.
+        &[]
+    }
+
     async fn token(&self, credential: &OperatorCredential) -> Result<TokenAnswer, Error> {
         let unreadable = |error| {
             let text = format!("{STEP}: the entry private-key.pem cannot be used: {error}");

@@ -12,7 +12,7 @@ const WAIT: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(1), Si
 /// The longest word that is taken over from an answer, in characters.
 const WORD: usize = 64;
 
-/// An answer that is neither a redirect, nor a server error, nor "too many".
+/// An answer that is no redirect.
 pub struct Reply {
     /// Its status.
     pub status: StatusCode,
@@ -57,6 +57,31 @@ impl Reply {
             body: body.into(),
             place,
         }
+    }
+
+    /// The answer, where it is neither a server error nor "too many".
+    ///
+    /// # Errors
+    /// [`Category::Throttled`] and [`Category::Unreachable`], with the time that was asked for.
+    pub fn without_outage(self) -> Result<Self, Error> {
+        // "Not implemented" is no outage: the same call gets the same answer for ever.
+        let outage = self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED;
+        let throttled = self.status == StatusCode::TOO_MANY_REQUESTS;
+        if !throttled && !outage {
+            return Ok(self);
+        }
+        let category = if throttled {
+            Category::Throttled
+        } else {
+            Category::Unreachable
+        };
+        let may_wait = throttled || self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_at = self.retry_at().filter(|_| may_wait);
+        let until = retry_at.map(|at| format!("no call before {}", at.strftime("%FT%TZ")));
+        Err(Error {
+            retry_at,
+            ..self.error(category, &until.unwrap_or_default())
+        })
     }
 
     /// The body, at most 1 MiB. It may hold credentials: never show it.

@@ -72,6 +72,9 @@ pub enum Login {
 /// A way to the operator's own access token.
 #[async_trait]
 pub trait Granting: Debug + Send + Sync {
+    /// Scopes without which a token is of no use.
+    fn scopes(&self) -> &[String];
+
     /// Asks for one with this credential.
     ///
     /// # Errors
@@ -150,13 +153,25 @@ impl Session {
         step: &str,
         build: impl Fn(&SecretString) -> RequestBuilder + Send + Sync,
     ) -> Result<Reply, Error> {
+        self.ask_authorized(step, build).await?.without_outage()
+    }
+
+    /// The same, but server errors are answers too: see [`HttpClient::ask`].
+    ///
+    /// # Errors
+    /// As [`Session::send_authorized`].
+    pub async fn ask_authorized(
+        &self,
+        step: &str,
+        build: impl Fn(&SecretString) -> RequestBuilder + Send + Sync,
+    ) -> Result<Reply, Error> {
         let held = self.held(None).await?;
-        let reply = self.http.send(step, build(&held.bearer)).await?;
+        let reply = self.http.ask(step, build(&held.bearer)).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
         let fresh = self.held(Some(held.number)).await?;
-        let reply = self.http.send(step, build(&fresh.bearer)).await?;
+        let reply = self.http.ask(step, build(&fresh.bearer)).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
@@ -218,7 +233,11 @@ impl Session {
             let word = match granting.token(&credential).await {
                 Ok(TokenAnswer::Issued(token)) => {
                     state.credential = Some(credential);
-                    return Ok(held(token));
+                    let missing = granting.scopes().iter().find(|scope| !token.scopes.contains(scope));
+                    return match missing {
+                        None => Ok(held(token)),
+                        Some(missing) => Err(self.without(missing)),
+                    };
                 }
                 Ok(TokenAnswer::InvalidClient) => "invalid_client",
                 Ok(TokenAnswer::Refused(word @ "unauthorized_client")) => word,
@@ -256,6 +275,15 @@ impl Session {
         Error::new(Category::CredentialsRejected, text)
     }
 
+    /// Some servers drop scopes without a word, and refuse calls later as if the token were old.
+    fn without(&self, scope: &str) -> Error {
+        let text = format!(
+            "the key manager gives the operator's own client in {} a token without scope {scope}: whoever runs it can give its user a role with that scope",
+            self.source.name()
+        );
+        Error::new(Category::MissingPermission, text)
+    }
+
     fn refused(&self, word: &str) -> Error {
         let text = format!(
             "the key manager gives the operator's own client in {} no token: {word}",
@@ -277,6 +305,10 @@ struct BySecret {
 
 #[async_trait]
 impl Granting for BySecret {
+    fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
     async fn token(&self, credential: &OperatorCredential) -> Result<TokenAnswer, Error> {
         let wanted = Wanted {
             client_id: &credential.client_id,

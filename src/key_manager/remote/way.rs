@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use http::{Method, StatusCode, header};
+use http::{Method, header};
 use reqwest::{Certificate, RequestBuilder, Response, Url, redirect};
 
 use super::{
@@ -176,6 +176,14 @@ impl HttpClient {
     /// - [`Category::Throttled`]: 429, with the time that was asked for (one second to one hour).
     /// - [`Category::InvalidRequest`]: a redirect, or a URL that is not allowed.
     pub async fn send(&self, step: &str, request: RequestBuilder) -> Result<Reply, Error> {
+        self.ask(step, request).await?.without_outage()
+    }
+
+    /// Sends a request and gives what was answered, server errors too: where a server has words of its own for them.
+    ///
+    /// # Errors
+    /// As [`HttpClient::send`], but for answers with a status that is no redirect.
+    pub async fn ask(&self, step: &str, request: RequestBuilder) -> Result<Reply, Error> {
         let request = request.build();
         let request =
             request.map_err(|_| unsent(Category::InvalidRequest, format!("{step}: the request cannot be built")))?;
@@ -192,24 +200,7 @@ impl HttpClient {
         if status.is_redirection() {
             return Err(self.redirected(&reply, &url));
         }
-        // "Not implemented" is no outage: the same call gets the same answer for ever.
-        let outage = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
-        if status != StatusCode::TOO_MANY_REQUESTS && !outage {
-            return Ok(reply);
-        }
-        let throttled = status == StatusCode::TOO_MANY_REQUESTS;
-        let category = if throttled {
-            Category::Throttled
-        } else {
-            Category::Unreachable
-        };
-        let may_wait = throttled || status == StatusCode::SERVICE_UNAVAILABLE;
-        let retry_at = reply.retry_at().filter(|_| may_wait);
-        let until = retry_at.map(|at| format!("no call before {}", at.strftime("%FT%TZ")));
-        Err(Error {
-            retry_at,
-            ..reply.error(category, &until.unwrap_or_default())
-        })
+        Ok(reply)
     }
 
     async fn body(&self, response: &mut Response, step: &str, url: &Url) -> Result<Vec<u8>, Error> {

@@ -36,6 +36,7 @@ fn default_scopes(scopes: &[&str]) -> VendorBlocks {
     };
     VendorBlocks {
         keycloak: Some(keycloak),
+        ..VendorBlocks::default()
     }
 }
 
@@ -313,6 +314,7 @@ async fn plain_is_demanded_where_it_is_chosen_and_then_s256_is_refused() {
                 default_client_scopes: vec![],
                 pkce_method: Some(method),
             }),
+            ..VendorBlocks::default()
         },
         ..trap.properties.clone()
     };

@@ -39,8 +39,8 @@ fn with_token(okta: &Okta, token: &str) -> Bed {
             "caBundleRef": {"name": "okta-ca"},
         }),
         secrets: vec![
-            ("okta-token", json!({"token": token})),
-            ("okta-ca", json!({"ca.crt": okta.ca()})),
+            ("okta-token".into(), json!({"token": token})),
+            ("okta-ca".into(), json!({"ca.crt": okta.ca()})),
         ],
         ..Bed::okta(okta)
     }

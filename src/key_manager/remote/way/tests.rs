@@ -188,7 +188,7 @@ async fn a_given_ca_is_trusted_and_one_that_cannot_be_read_is_said() {
         ..Way::default()
     };
     let http = with(&way(&format!("# our CA\n{pem}")), bounds());
-    assert_eq!(get(&http, &url).await.unwrap().status, StatusCode::OK);
+    assert_eq!(get(&http, &url).await.unwrap().status, http::StatusCode::OK);
     let error = get(&http, &url.replace("localhost", "127.0.0.1")).await.unwrap_err();
     assert!(error.message.ends_with("is for another name"), "{error}");
     let garbled = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
