@@ -639,7 +639,7 @@ async fn what_a_key_manager_and_an_application_may_be() {
         ("a resident one", resident(json!({})), Ok(())),
         ("none", manager(json!({})), one_kind),
         ("a blank one", manager(json!({"resident": null})), one_kind),
-        ("one of later", manager(json!({"okta": {}})), one_kind),
+        ("one of later", manager(json!({"another": {}})), one_kind),
         ("an issuer", issuer("https://keys.example.com:8443/appkeys"), Ok(())),
         ("plain http", issuer("http://keys.example.com"), bad_issuer),
         ("a query", issuer("https://keys.example.com?a=b"), bad_issuer),
