@@ -42,12 +42,11 @@ pub(crate) enum Profile {
 }
 
 /// All whose clients can be changed and deleted.
-pub(crate) const PROFILES: [Profile; 10] = [
+pub(crate) const PROFILES: [Profile; 9] = [
     Profile::Resident,
     Profile::Keycloak,
     Profile::KeycloakRotating,
     Profile::KeycloakWithout,
-    Profile::Okta,
     Profile::OidcOpen,
     Profile::OidcToken,
     Profile::Canaille,
