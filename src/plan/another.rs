@@ -6,10 +6,10 @@ use super::{
     clock::{at, new, written},
     hints::FIRST_CLIENT,
     key,
-    observed::{Hand, InHand, Observed},
+    observed::{Hand, InHand, Observed, PlacedClient, SecretView},
     step::Step,
 };
-use crate::api::FINALIZER;
+use crate::api::{ClientAuthentication, FINALIZER};
 
 const WHY: &str = "app 0oa is of type service for good";
 
@@ -77,6 +77,44 @@ fn a_published_client_is_replaced() {
     let old = o.secret.ours().unwrap().hints.client_id.clone();
     let step = refused(&mut o);
     is_replaced(o, step, &old);
+}
+
+#[test]
+fn one_more_change_waits_until_the_client_of_before_is_gone() {
+    let mut o = changed(&json!({}));
+    let before = PlacedClient {
+        key_manager: o.target.as_ref().unwrap().reference.clone(),
+        client: o.client("before".to_owned()),
+    };
+    let mut another_kind = o.clone();
+    another_kind.key.spec.client_authentication = Some(ClientAuthentication::PrivateKeyJwt);
+    let Step::Update { client, .. } = key::next(&o, at(0)) else {
+        panic!("it is not changed");
+    };
+    o.hand.updated = true;
+    o.hand.needs_another = Some((client.id, WHY.to_owned()));
+    for mut o in [o, another_kind] {
+        o.state.old = Some(before.clone());
+        let SecretView::Ours(published) = &mut o.secret else {
+            panic!("nothing is published");
+        };
+        published.hints.previous_valid_until = Some(at(10));
+        // Workloads may still use the client of before.
+        let Step::Done(says) = key::next(&o, at(9)) else {
+            panic!("it does not wait");
+        };
+        let said = says.iter().find(|say| say.type_ == "Draining").unwrap();
+        assert!(
+            said.message.starts_with("client before drains first"),
+            "{}",
+            said.message
+        );
+        // Then it goes, and only then the one that is published is the old one.
+        let Step::DeleteClient(gone) = key::next(&o, at(10)) else {
+            panic!("the client of before does not go");
+        };
+        assert_eq!(gone.client.id, "before");
+    }
 }
 
 #[test]

@@ -42,11 +42,12 @@ pub(crate) enum Profile {
 }
 
 /// All whose clients can be changed and deleted.
-pub(crate) const PROFILES: [Profile; 9] = [
+pub(crate) const PROFILES: [Profile; 10] = [
     Profile::Resident,
     Profile::Keycloak,
     Profile::KeycloakRotating,
     Profile::KeycloakWithout,
+    Profile::Okta,
     Profile::OidcOpen,
     Profile::OidcToken,
     Profile::Canaille,

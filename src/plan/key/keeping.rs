@@ -5,7 +5,7 @@ use secrecy::SecretString;
 
 use super::{
     making::{make, use_credential},
-    moving::{drained, move_client, replace_client, take_over},
+    moving::{drained, drains_first, move_client, replace_client, take_over},
     not_ready,
     publishing::publish_if_changed,
     rotating::{new_secret, rotate},
@@ -62,7 +62,7 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
         _ => return Some(move_client(o, target, published, now)),
     };
     if published.hints.kind != o.kind() {
-        return Some(change_kind(o, target, client));
+        return Some(change_kind(o, target, client, now));
     }
     let hash = o.properties_hash(target);
     if published.hints.applied != hash && !o.hand.updated {
@@ -72,7 +72,7 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
         });
     }
     if let Some(why) = o.hand.needs_another(&client.id) {
-        return Some(replace_by_another(o, target, client, why));
+        return Some(replace_by_another(o, target, client, why, now));
     }
     if let Some(taken) = o.state.client.as_ref().filter(|taken| taken.client.mark != o.mark()) {
         let client = Client {
@@ -147,7 +147,7 @@ fn compare(o: &Observed, target: &Target, client: &Client) -> Option<Step> {
 }
 
 /// Another kind of credential is another client: workloads that hold the old one need it for the time of the overlap.
-fn change_kind(o: &Observed, target: &Target, client: Client) -> Step {
+fn change_kind(o: &Observed, target: &Target, client: Client, now: Timestamp) -> Step {
     if o.fixed_id() {
         let text = "clientAuthentication of a client with a chosen or adopted id cannot be changed to another kind of credential: change it back, or choose another spec.clientId";
         return cannot_change(text.to_owned());
@@ -159,11 +159,12 @@ fn change_kind(o: &Observed, target: &Target, client: Client) -> Step {
         );
         return cannot_change(text);
     }
-    replace_client(o, target, client)
+    drains_first(o, "the change to another kind of credential", now)
+        .unwrap_or_else(|| replace_client(o, target, client))
 }
 
 /// No client becomes what is asked for that was made otherwise: workloads that use it need it for the time of the overlap.
-fn replace_by_another(o: &Observed, target: &Target, client: Client, why: &str) -> Step {
+fn replace_by_another(o: &Observed, target: &Target, client: Client, why: &str, now: Timestamp) -> Step {
     if o.fixed_id() {
         let text = format!("{why}: change it back, or choose another spec.clientId");
         return cannot_change(text);
@@ -172,7 +173,7 @@ fn replace_by_another(o: &Observed, target: &Target, client: Client, why: &str) 
         let text = format!("{why}: change it back, or delete this key and make a new one");
         return cannot_change(text);
     }
-    replace_client(o, target, client)
+    drains_first(o, "the change that needs another client", now).unwrap_or_else(|| replace_client(o, target, client))
 }
 
 pub(super) fn cannot_change(text: String) -> Step {

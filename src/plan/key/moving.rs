@@ -55,19 +55,8 @@ pub(super) fn move_client(o: &Observed, target: &Target, published: &Published, 
     if in_progress {
         return make(o, target, Some(published), now);
     }
-    if let Some(old) = &o.state.old {
-        // Two moves at once would leave a client behind: the one that drains goes first.
-        if o.draining_until(now).is_some() {
-            let text = format!(
-                "client {} drains first: the change to {} waits",
-                old.client.id, target.reference
-            );
-            return Step::Done(vec![
-                Say::yes("Ready", "Published", text.clone()),
-                Say::yes("Draining", "OldClientDrains", text),
-            ]);
-        }
-        return drained(o, old);
+    if let Some(step) = drains_first(o, &format!("the change to {}", target.reference), now) {
+        return step;
     }
     let old = PlacedClient {
         key_manager: published_at(o, target, published),
@@ -81,6 +70,19 @@ pub(super) fn move_client(o: &Observed, target: &Target, published: &Published, 
         return cannot_change(text);
     }
     replaced(o, target, old)
+}
+
+/// Two changes at once would leave a client behind: the one that drains goes before another one drains.
+pub(super) fn drains_first(o: &Observed, change: &str, now: Timestamp) -> Option<Step> {
+    let old = o.state.old.as_ref()?;
+    if o.draining_until(now).is_none() {
+        return Some(drained(o, old));
+    }
+    let text = format!("client {} drains first: {change} waits", old.client.id);
+    Some(Step::Done(vec![
+        Say::yes("Ready", "Published", text.clone()),
+        Say::yes("Draining", "OldClientDrains", text),
+    ]))
 }
 
 /// The old client goes; then there is none.

@@ -1,6 +1,8 @@
 //! An HTTPS server in this process, for doubles of key managers. It and all its connections end when it is dropped.
+//!
+//! It has a thread of its own: whoever waits for an operator, or for kubectl, would keep it from answering them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::TcpListener as Listener, sync::Arc, thread};
 
 use anyhow::Context as _;
 use axum::{Router, body::Body, extract::Request, response::Response};
@@ -13,8 +15,9 @@ use rustls::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
     sync::oneshot,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -31,7 +34,13 @@ pub(super) struct TlsServer {
     port: u16,
     ca: String,
     acceptor: TlsAcceptor,
-    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    running: Option<Running>,
+}
+
+/// It ends when `_stop` is dropped; the thread has `ended` then.
+struct Running {
+    _stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl fmt::Debug for TlsServer {
@@ -74,36 +83,58 @@ impl TlsServer {
     /// Listens and answers with `router` from now on.
     pub(super) async fn start(&mut self, router: Router) -> anyhow::Result<()> {
         self.stop().await;
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.context("listen")?;
+        let listener = Listener::bind(("127.0.0.1", self.port)).context("listen")?;
+        listener.set_nonblocking(true).context("listen without blocking")?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("make a runtime")?;
         let (stop, stopped) = oneshot::channel();
-        let serving = serve(listener, self.acceptor.clone(), router, stopped);
-        self.running = Some((stop, tokio::spawn(serving)));
+        let (ends, ended) = oneshot::channel();
+        let acceptor = self.acceptor.clone();
+        thread::Builder::new()
+            .name("tls-server".into())
+            .spawn(move || {
+                run(&runtime, listener, acceptor, router, stopped);
+                let _nobody_waits = ends.send(());
+            })
+            .context("start a thread")?;
+        self.running = Some(Running { _stop: stop, ended });
         Ok(())
     }
 
     /// Refuses connections from now on. Those that were open have ended.
     pub(super) async fn stop(&mut self) {
-        if let Some((stop, task)) = self.running.take() {
+        if let Some(Running { _stop: stop, ended }) = self.running.take() {
             drop(stop);
-            drop(task.await);
+            drop(ended.await);
         }
     }
 }
 
 /// Until `stopped` resolves, which it does when its sender is dropped.
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, router: Router, mut stopped: oneshot::Receiver<()>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            _ = &mut stopped => break,
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(connection(stream, acceptor.clone(), router.clone()));
-            },
-            Some(_) = connections.join_next() => {},
+fn run(
+    runtime: &Runtime,
+    listener: Listener,
+    acceptor: TlsAcceptor,
+    router: Router,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener).expect("a listener of this runtime");
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                    connections.spawn(connection(stream, acceptor.clone(), router.clone()));
+                },
+                Some(_) = connections.join_next() => {},
+            }
         }
-    }
-    drop(listener);
-    connections.shutdown().await;
+        drop(listener);
+        connections.shutdown().await;
+    });
 }
 
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
