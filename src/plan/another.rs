@@ -87,7 +87,10 @@ fn one_more_change_waits_until_the_client_of_before_is_gone() {
         client: o.client("before".to_owned()),
     };
     let mut another_kind = o.clone();
-    another_kind.key.spec.client_authentication = Some(ClientAuthentication::PrivateKeyJwt);
+    let private_key = ClientAuthentication::PrivateKeyJwt;
+    another_kind.key.spec.client_authentication = Some(private_key);
+    let target = another_kind.target.as_mut().unwrap();
+    target.capabilities.authentication.push(private_key);
     let Step::Update { client, .. } = key::next(&o, at(0)) else {
         panic!("it is not changed");
     };

@@ -13,7 +13,7 @@ use super::{
     step::Step,
 };
 use crate::{
-    api::{ClientAuthentication, GrantType, KeyManagerRef},
+    api::{ClientAuthentication, GrantType, KeyManagerRef, conditions},
     key_manager::{Capabilities, Choice, Endpoints, IdForm, KeyAlgorithm, Overlap, PkceMethods, Token},
     plan::{hints::Hints, observed::ApplicationView},
 };
@@ -190,6 +190,30 @@ fn what_is_due_and_may_not_be_done_waits_for_a_change_and_not_for_a_time() {
     pass(&mut unsupported, at(0));
     assert_eq!(pass(&mut unsupported, at(2)), [""; 0]);
     assert_eq!(next_change(&unsupported), None);
+}
+
+#[test]
+fn tokens_stay_fresh_while_what_is_asked_for_cannot_be_done() {
+    for placement in [json!({}), json!({"tokens": "SameSecret"})] {
+        let mut o = new(&json!({"accessTokens": [{"name": "t"}], "secret": placement}));
+        pass(&mut o, at(0));
+        let applied = |o: &Observed| o.secret.ours().unwrap().hints.applied.clone();
+        let before = applied(&o);
+        // This key manager sets no life of refresh tokens.
+        o.key.spec.lifetimes = serde_json::from_value(json!({"refreshToken": "1h"})).unwrap();
+        assert_eq!(pass(&mut o, at(1)), ["FetchToken", "Publish"], "{placement}");
+        let status = o.key.status.clone().unwrap();
+        assert_eq!(
+            conditions::reason(&status.conditions, "Ready"),
+            Some("UnsupportedLifetime")
+        );
+        assert!(next_change(&o).unwrap() > at(1), "the next renewal is due");
+        assert_eq!(pass(&mut o, at(1)), [""; 0], "once is enough");
+        assert_eq!(applied(&o), before, "what was asked for is not noted as done");
+        // A credential that is refused is no reason to go on.
+        o.hand.refused = true;
+        assert!(matches!(key::next(&o, at(9)), Step::Done(_)));
+    }
 }
 
 #[test]

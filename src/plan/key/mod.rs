@@ -9,12 +9,14 @@ mod keeping;
 mod rotating;
 mod moving;
 mod publishing;
+mod meanwhile;
 
 use jiff::Timestamp;
 
 use self::{
     keeping::keep,
     making::make,
+    meanwhile::meanwhile,
     publishing::rename,
     rotating::{expiring, rotation_unsupported},
 };
@@ -70,7 +72,7 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
         Err(say) => return Step::Done(super::status::failed(o, say.reason, &say.message)),
     };
     if let Some(step) = refusal(o, target) {
-        return step;
+        return meanwhile(o, now).unwrap_or(step);
     }
     if !has_finalizer(o) {
         return Step::Begin(chosen(o, target));
@@ -79,7 +81,10 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
         return step;
     }
     let step = match &o.secret {
-        SecretView::Ours(published) => keep(o, target, published, now),
+        SecretView::Ours(published) => match keep(o, target, published, now) {
+            Some(waits @ Step::Done(_)) => Some(meanwhile(o, now).unwrap_or(waits)),
+            step => step,
+        },
         _ => Some(
             o.former
                 .as_deref()
