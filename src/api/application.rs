@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{key_manager::KeyManagerRef, schema::bounded, wso2::Wso2Application};
+use super::{key_manager::KeyManagerRef, schema::bounded, vendor::ApplicationBlocks, wso2::Wso2Application};
 
 /// An application that needs credentials. Its keys, one or more for each environment, are ApplicationKeys in the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -58,6 +58,15 @@ pub struct ApplicationSpec {
     /// Key manager of those keys that name none themselves. Absent: the cluster's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_manager_ref: Option<KeyManagerRef>,
+}
+
+impl ApplicationSpec {
+    /// The blocks that are for key managers of one vendor.
+    pub fn vendor_blocks(&self) -> ApplicationBlocks {
+        ApplicationBlocks {
+            wso2: self.wso2.clone(),
+        }
+    }
 }
 
 /// What the operator saw and did.

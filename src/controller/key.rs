@@ -283,7 +283,7 @@ fn applied(ctx: &Context, key: &ApplicationKey) -> Option<String> {
         former: None,
         tokens: plan::observed::SecretView::Absent,
         state: plan::observed::State::default(),
-        hand: plan::observed::Hand::default(),
+        hand: plan::hand::Hand::default(),
     };
     o.target.as_ref().ok().map(|target| o.properties_hash(target))
 }

@@ -2,40 +2,35 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{
-    Api, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
-};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::Api;
 
 use super::{
     Context, departed,
     execute::Failure,
     key::Again,
+    key_manager_says::finish,
     queue::{Cause, IN_FLIGHT, Item, Lane, Name},
     report,
     world::{GONE_WINDOW, Inner, KeyManagerEntry},
 };
 use crate::{
     api::{
-        ClusterKeyManager, FIELD_MANAGER, FINALIZER, KeyManager as NamespacedKeyManager, KeyManagerKind,
-        KeyManagerSpec, KeyManagerStatus, Limits,
-        conditions::{self, Say},
+        ClusterKeyManager, KeyManager as NamespacedKeyManager, KeyManagerKind, KeyManagerSpec, KeyManagerStatus,
+        Limits, conditions::Say,
     },
     key_manager::{Capabilities, Endpoints, KeyManager, Opened, Wanted, budget::Budget, gate::Gate},
     metrics::NAMESPACED,
 };
 
 /// Condition: so many clients are gone that the key manager must have lost its data.
-const DATA_LOSS: &str = "SuspectedDataLoss";
+pub(super) const DATA_LOSS: &str = "SuspectedDataLoss";
 /// Condition: other key managers are the default too, so that none of them is used as such.
-const AMBIGUOUS_DEFAULT: &str = "AmbiguousDefault";
+pub(super) const AMBIGUOUS_DEFAULT: &str = "AmbiguousDefault";
 /// Reason: there is no answer.
 const UNREACHABLE: &str = "Unreachable";
 /// Annotation: a person says that the clients are to be made anew.
-const CONFIRM_DATA_LOSS: &str = "appkeys.dev/confirm-data-loss";
+pub(super) const CONFIRM_DATA_LOSS: &str = "appkeys.dev/confirm-data-loss";
 
 /// Works on one key manager.
 pub async fn reconcile(ctx: &Context, kind: KeyManagerKind, name: &Name) -> Again {
@@ -199,7 +194,7 @@ fn entry(
     limits: Option<&Limits>,
     gate: Gate,
 ) -> KeyManagerEntry {
-    let now = now(ctx);
+    let now = ctx.clock.now();
     let said = status.and_then(|status| {
         status
             .conditions
@@ -301,7 +296,7 @@ fn gone(ctx: &Context, kind: KeyManagerKind, name: &Name) {
 }
 
 /// The key managers beside `name` that are the default.
-fn other_defaults(world: &Inner, name: &Name) -> Vec<String> {
+pub(super) fn other_defaults(world: &Inner, name: &Name) -> Vec<String> {
     let defaults = world.defaults().into_iter();
     defaults.filter(|default| *default != name.name).collect()
 }
@@ -313,131 +308,5 @@ fn tell(ctx: &Context, keys: Vec<Name>, defaults: Vec<String>) {
     for default in defaults {
         let name = Name::new("", default);
         ctx.add(Item::KeyManager(KeyManagerKind::ClusterKeyManager, name), Cause::Change);
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "the two kinds share all but their type")]
-async fn finish<K>(
-    ctx: &Context,
-    api: &Api<K>,
-    mut object: K,
-    status: Option<KeyManagerStatus>,
-    kind: KeyManagerKind,
-    name: &Name,
-    opened: Result<Opened, Say>,
-    set: impl Fn(&mut K, KeyManagerStatus),
-) -> Result<(), Failure>
-where
-    K: kube::Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
-{
-    let keys = ctx.world.lock().keys_of_key_manager(&(kind, name.clone()));
-    let deleting = object.meta().deletion_timestamp.is_some();
-    let ours = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    if deleting && keys.is_empty() {
-        if ctx.waits_for_keys(Item::KeyManager(kind, name.clone())) {
-            return Ok(());
-        }
-        return if ours {
-            finalizers(api, &object, false).await
-        } else {
-            Ok(())
-        };
-    }
-    if !deleting && !ours {
-        return finalizers(api, &object, true).await;
-    }
-    let generation = object.meta().generation;
-    let before = status.clone();
-    let mut status = status.unwrap_or_default();
-    let mut says = vec![];
-    if deleting {
-        says.push(Say::yes(
-            "InUse",
-            "KeysLeft",
-            format!("deletion waits for {} ApplicationKeys, {} for one", keys.len(), keys[0]),
-        ));
-    }
-    match opened {
-        Ok(opened) => {
-            status.issuer = Some(opened.driver.endpoints().issuer.clone());
-            status.token_endpoint = Some(opened.driver.endpoints().token.clone());
-            status.capabilities = opened.driver.capabilities().status();
-            says.push(Say::yes("Ready", "Reachable", "keys may use this key manager"));
-        }
-        Err(say) => says.push(say),
-    }
-    let (entry, defaults) = {
-        let world = ctx.world.lock();
-        let entry = world.key_managers.get(&(kind, name.clone())).cloned();
-        (entry, other_defaults(&world, name))
-    };
-    if entry.as_ref().is_some_and(|entry| entry.default) && !defaults.is_empty() {
-        let text = format!(
-            "{} has spec.default: true too, so keys that name no key manager get none: keep one default",
-            defaults.join(", ")
-        );
-        says.push(Say::yes(AMBIGUOUS_DEFAULT, "SeveralDefaults", text));
-    }
-    if let Some(entry) = entry.filter(|entry| entry.data_loss) {
-        says.push(Say::yes(
-            DATA_LOSS,
-            "ClientsGone",
-            format!(
-                "{} clients are gone, {} for one, so none is replaced: restore the key manager's data, or set the annotation {CONFIRM_DATA_LOSS} to this condition's lastTransitionTime to have them made anew",
-                entry.gone.len(),
-                entry.gone.keys().next().map(ToString::to_string).unwrap_or_default(),
-            ),
-        ));
-    }
-    status.observed_generation = generation;
-    conditions::set(
-        &mut status.conditions,
-        &["Ready", "InUse", AMBIGUOUS_DEFAULT, DATA_LOSS],
-        &says,
-        generation,
-        now(ctx),
-    );
-    if before.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    set(&mut object, status);
-    object.meta_mut().managed_fields = None;
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    Ok(api
-        .replace_status(&object.name_any(), &params, &object)
-        .await
-        .map(drop)?)
-}
-
-fn now(ctx: &Context) -> Timestamp {
-    ctx.clock.now()
-}
-
-async fn finalizers<K>(api: &Api<K>, object: &K, add: bool) -> Result<(), Failure>
-where
-    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let mut all: Vec<_> = object
-        .finalizers()
-        .iter()
-        .filter(|finalizer| *finalizer != FINALIZER)
-        .cloned()
-        .collect();
-    if add {
-        all.push(FINALIZER.to_owned());
-    }
-    let patch = serde_json::json!({
-        "metadata": { "resourceVersion": object.resource_version(), "finalizers": all }
-    });
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    match api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => Ok(other.map(drop)?),
     }
 }

@@ -11,6 +11,7 @@ pub mod application;
 pub mod execute;
 pub mod key;
 pub mod key_manager;
+mod key_manager_says;
 pub mod observe;
 pub mod outage;
 pub mod queue;

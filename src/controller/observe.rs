@@ -9,8 +9,9 @@ use crate::{
     api::{ApplicationKey, ApplicationKeySpec, DriftPolicy, KeyManagerKind, conditions::Say},
     plan::{
         access::Grants,
+        hand::{Hand, InHand},
         hints,
-        observed::{Hand, InHand, Observed, PlacedClient, SecretView, State, Target},
+        observed::{Observed, PlacedClient, SecretView, State, Target},
         removal, resolve, secret,
     },
 };

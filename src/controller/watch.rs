@@ -24,7 +24,7 @@ use super::{
     world::SecretMeta,
 };
 use crate::{
-    api::{Application, ApplicationBlocks, ApplicationKey, ClusterKeyManager, KeyManager, KeyManagerKind},
+    api::{Application, ApplicationKey, ClusterKeyManager, KeyManager, KeyManagerKind},
     key_manager::{ApplicationProperties, resident, snapshot},
     plan::{
         hints::{self, Hints, KEY_LABEL},
@@ -207,9 +207,7 @@ async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
             properties: ApplicationProperties {
                 description: application.spec.description.clone(),
                 attributes: application.spec.attributes.clone(),
-                vendor: ApplicationBlocks {
-                    wso2: application.spec.wso2.clone(),
-                },
+                vendor: application.spec.vendor_blocks(),
             },
         };
         let keys = {

@@ -18,10 +18,7 @@ use crate::{
         AccessRule, Application, ApplicationKey, Drift, Environment, KeyManagerKind, KeyManagerRef, conditions::Say,
     },
     key_manager::{KeyManager, gate::Gate},
-    plan::{
-        hints,
-        observed::{ApplicationView, Gone},
-    },
+    plan::{hand::Gone, hints, observed::ApplicationView},
 };
 
 /// A key manager as the operator holds it.

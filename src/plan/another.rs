@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::{
     clock::{at, new, written},
+    hand::{Hand, InHand},
     hints::FIRST_CLIENT,
     key,
-    observed::{Hand, InHand, Observed, PlacedClient, SecretView},
+    observed::{Observed, PlacedClient, SecretView},
     step::Step,
 };
 use crate::api::{ClientAuthentication, FINALIZER};

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::{
     clock::{at, new, written},
+    hand::{Hand, InHand},
     hints, key,
-    observed::{Hand, InHand, Observed, PlacedClient, State},
+    observed::{Observed, PlacedClient, State},
     rotation,
     step::Step,
 };

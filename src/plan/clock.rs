@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::{
     access::Grants,
+    hand::{Hand, InHand},
     key,
-    observed::{Hand, InHand, Observed, Published, SecretView, State, Target},
+    observed::{Observed, Published, SecretView, State, Target},
     secret::Rendered,
     status,
     step::Step,

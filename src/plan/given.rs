@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::{
     clock::{at, new, written},
+    hand::{Hand, InHand},
     hints::{self, Hints},
     key,
-    observed::{Hand, InHand, Observed, PlacedClient, Published, SecretView, StoredAnswer},
+    observed::{Observed, PlacedClient, Published, SecretView, StoredAnswer},
     step::Step,
 };
 use crate::{
@@ -111,7 +112,7 @@ fn a_refusal_to_manage_a_client_alone_is_never_that_it_is_gone() {
     o.application.as_mut().unwrap().display_name = "Another name".into();
     (o.hand.updated, o.hand.unmanageable, o.hand.refused) = (true, true, true);
     assert!(matches!(key::next(&o, at(0)), Step::NoteGone));
-    o.hand.gone = Some(super::observed::Gone::Perhaps);
+    o.hand.gone = Some(super::hand::Gone::Perhaps);
     assert_eq!(said(&says(&o), "Ready").unwrap().reason, "ClientGone");
 }
 

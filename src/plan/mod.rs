@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod drift;
+pub mod hand;
 pub mod hints;
 pub mod identity;
 pub mod key;

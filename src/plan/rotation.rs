@@ -119,7 +119,8 @@ mod tests {
     use super::*;
     use crate::{
         api::conditions::Say,
-        plan::observed::{Hand, Published, SecretView, State},
+        plan::hand::Hand,
+        plan::observed::{Published, SecretView, State},
     };
 
     fn hours(hours: i64) -> Timestamp {

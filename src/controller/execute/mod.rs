@@ -1,15 +1,17 @@
 //! Steps to effects: one arm a step, no decisions. What an effect changed is put where the plan sees it.
 
 mod clients;
+mod attempts;
 mod objects;
 
 use jiff::SignedDuration;
 
 pub use self::objects::write_status;
 use self::{
+    attempts::{find, find_left, register_given},
     clients::{
-        adopt, changing, compare, delete_client, driver, find, find_left, fresh_credential, hold, keep_management,
-        not_there, not_working, prove, register_given, update, verify,
+        adopt, changing, compare, delete_client, driver, fresh_credential, hold, keep_management, not_there,
+        not_working, prove, update, verify,
     },
     objects::{begin, delete_former, entomb, fence, hand_over, published, remove_finalizer, write_secret, write_state},
 };

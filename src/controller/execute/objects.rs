@@ -18,8 +18,9 @@ use crate::{
         secrets::{self, Written},
     },
     plan::{
+        hand::Hand,
         hints, identity,
-        observed::{Hand, PlacedClient, Published, SecretView, State},
+        observed::{PlacedClient, Published, SecretView, State},
         secret,
     },
 };

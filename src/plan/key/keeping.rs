@@ -15,7 +15,8 @@ use crate::{
     api::{CredentialKind, application_key::Phase, conditions::Say},
     key_manager::{Client, Overlap},
     plan::{
-        observed::{Gone, Observed, PlacedClient, Published, State, Target, may_stay},
+        hand::{Gone, may_stay},
+        observed::{Observed, PlacedClient, Published, State, Target},
         rotation,
         step::Step,
         tokens,

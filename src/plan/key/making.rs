@@ -7,8 +7,9 @@ use crate::{
     api::{Adopt, CredentialKind, conditions::Say},
     key_manager::{Client, Overlap, Room},
     plan::{
+        hand::{InHand, Proof},
         hints::Hints,
-        observed::{InHand, Observed, PlacedClient, Proof, Published, Target},
+        observed::{Observed, PlacedClient, Published, Target},
         rotation, secret,
         step::Step,
         tokens, whole_second,
