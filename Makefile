@@ -21,7 +21,7 @@ test-tools: tools
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "Python is missing: install Python 3.11 or newer with its module venv (Debian: python3-venv); tests run against a real Canaille"; exit 1; }
 
 .PHONY: demo
-demo: tools ## See it work: an API server, the operator, manifests, Secrets that work, a rotation; KEY_MANAGER=keycloak: at a real Keycloak; okta: at a double of Okta
+demo: tools ## See it work: an API server, the operator, manifests, Secrets that work, a rotation; KEY_MANAGER=keycloak: at a real Keycloak; okta, wso2: at a double of it
 	@echo "== building the operator and the test bed"
 	cargo build --locked --bins
 	@$${CARGO_TARGET_DIR:-target}/debug/testbed demo $(or $(KEY_MANAGER),resident)

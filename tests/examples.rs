@@ -13,11 +13,12 @@ use std::{
 };
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::key_managers::{
     keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING, installed},
     oidc_provider::{self, OidcProvider},
     okta::Okta,
+    wso2::{Settings, Version, Wso2},
 };
 
 use crate::support::{Cluster, key, leads, repository, team, token};
@@ -221,6 +222,85 @@ async fn the_examples_for_okta_work_at_its_double() {
     assert_eq!(adopted["client-id"], "0oalegacy0shop000000");
     assert_eq!(adopted["client-secret"], legacy.secrets[0].value);
     okta.audit().assert_clean();
+}
+
+#[tokio::test]
+async fn the_examples_for_wso2_work_at_its_double() {
+    let cluster = Cluster::start().await;
+    let wso2 = Wso2::start(Settings::of(Version::V4_7)).await.unwrap();
+    let password = format!("password: {}", wso2.password());
+    apply(
+        &cluster,
+        "examples/wso2/credentials.yaml",
+        &[("password: REPLACE-ME", &password)],
+    );
+    let metadata = json!({"name": "wso2-ca", "namespace": "appkeys"});
+    cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"ca.crt": wso2.ca()},
+    }));
+    let server = [
+        ("https://apim.example.com:9443", wso2.url()),
+        // The double's CA is no public one.
+        ("  limits:", "  caBundleRef: {name: wso2-ca}\n  limits:"),
+    ];
+    apply(&cluster, "examples/wso2/key-manager.yaml", &server);
+    for file in ["key", "login"] {
+        apply(&cluster, &format!("examples/wso2/{file}.yaml"), &[]);
+    }
+    // A client of before, as its user registered it.
+    let client = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(wso2.ca().as_bytes()).unwrap()])
+        .build()
+        .unwrap();
+    let legacy: Value = client
+        .post(format!("{}/client-registration/v0.17/register", wso2.url()))
+        .basic_auth(wso2.user(), Some(wso2.password()))
+        .json(
+            &json!({"clientName": "legacy", "owner": wso2.user(), "grantType": "client_credentials", "saasApp": true}),
+        )
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let (id, secret) = (
+        legacy["clientId"].as_str().unwrap(),
+        legacy["clientSecret"].as_str().unwrap(),
+    );
+    let proof = [
+        ("client-secret: REPLACE-ME", format!("client-secret: {secret}")),
+        ("clientId: REPLACE-ME", format!("clientId: {id}")),
+    ];
+    let proof = proof
+        .each_ref()
+        .map(|(placeholder, value)| (*placeholder, value.as_str()));
+    apply(&cluster, "examples/wso2/adopt.yaml", &proof);
+
+    for key in ["shop-orders", "shop-sandbox", "shop-login", "shop-legacy"] {
+        cluster.ready("team-a", key).await;
+    }
+    let orders = cluster.secret("team-a", "shop-orders").await;
+    assert_eq!(token(&orders, &[("scope", "orders:write")]).await.0, 200);
+    let sandbox = cluster.secret("team-a", "shop-sandbox").await;
+    assert_ne!(sandbox["client-id"], orders["client-id"]);
+    let login = cluster.secret("team-a", "shop-login").await;
+    assert!(!login.contains_key("client-secret"));
+    let adopted = cluster.secret("team-a", "shop-legacy").await;
+    assert_eq!(
+        (adopted["client-id"].as_str(), adopted["client-secret"].as_str()),
+        (id, secret)
+    );
+    // Production and sandbox keys are those of one application, with the policy that its manifest names.
+    let policies: Vec<_> = wso2
+        .state()
+        .applications
+        .values()
+        .map(|one| one.described.policy.clone())
+        .collect();
+    assert_eq!(policies.len(), 3, "{policies:?}");
+    assert_eq!(policies.iter().filter(|policy| *policy == "50PerMin").count(), 1);
+    wso2.audit().assert_clean();
 }
 
 /// The commands of a text in Markdown.

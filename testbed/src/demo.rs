@@ -1,5 +1,5 @@
 //! `make demo`: manifests become Secrets that work, a rotation that nobody notices, and how to go on by hand. With the resident
-//! key manager, with a real Keycloak, or with a double of Okta.
+//! key manager, with a real Keycloak, or with a double of Okta or WSO2.
 
 mod scene; // what differs by key manager
 
@@ -20,7 +20,7 @@ use crate::{
     operator::{self, Ports},
     protected_api::{self, TrustedIssuer},
 };
-use scene::Scene;
+use scene::{Audience, Scene};
 
 /// The longest that one step may take.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -29,14 +29,14 @@ const OVERLAP: u64 = 10;
 
 type Entries = BTreeMap<String, String>;
 
-/// Runs the demo with a key manager, `resident`, `keycloak` or `okta`; with a terminal it then stays until Ctrl-C.
+/// Runs the demo with a key manager, `resident`, `keycloak`, `okta` or `wso2`; with a terminal it then stays until Ctrl-C.
 ///
 /// # Errors
 /// What did not work, and the operator's last lines.
 pub async fn run(key_manager: &str) -> anyhow::Result<()> {
     ensure!(
-        ["resident", "keycloak", "okta"].contains(&key_manager),
-        "KEY_MANAGER can be resident, keycloak or okta, not {key_manager}"
+        ["resident", "keycloak", "okta", "wso2"].contains(&key_manager),
+        "KEY_MANAGER can be resident, keycloak, okta or wso2, not {key_manager}"
     );
     title(1, "a Kubernetes API server of its own");
     let start = Instant::now();
@@ -58,6 +58,7 @@ pub async fn run(key_manager: &str) -> anyhow::Result<()> {
     let scene = match key_manager {
         "keycloak" => Scene::keycloak(folder.path()).await?,
         "okta" => Scene::okta(folder.path()).await?,
+        "wso2" => Scene::wso2(folder.path()).await?,
         _ => Scene::resident(),
     };
     let result = tour(&plane, &scene).await;
@@ -122,7 +123,11 @@ async fn tour(plane: &ControlPlane, scene: &Scene) -> anyhow::Result<()> {
         .context("read the JWKS")?;
     let issuer = TrustedIssuer {
         issuer: credentials["issuer-uri"].clone(),
-        audience: scene.audience.unwrap_or(&credentials["issuer-uri"]).to_owned(),
+        audience: match scene.audience {
+            Audience::Issuer => credentials["issuer-uri"].clone(),
+            Audience::Client => credentials["client-id"].clone(),
+            Audience::Api(audience) => audience.to_owned(),
+        },
         token_type: scene.token_type,
         keys: keys.json().await.context("read the JWKS")?,
     };

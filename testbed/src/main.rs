@@ -21,7 +21,7 @@ const HELP: &str = "testbed: servers to try Appkeys with
   testbed kubernetes     build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
   testbed helm           build Helm, and print where it is
   testbed key-managers   install Keycloak, oidc-provider, Canaille and the clients of others, and print their folders
-  testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak; `okta`: at a double of Okta
+  testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak; `okta`, `wso2`: at a double
   testbed up             run a control plane until Ctrl-C, and print how to use it
   testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it
   testbed cut            cut a vendor's OpenAPI file down to some paths: see testbed/contracts/README.md";

@@ -15,6 +15,7 @@ use crate::{
     key_managers::{
         keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING},
         okta::Okta,
+        wso2::{Settings, Version, Wso2},
     },
 };
 
@@ -29,8 +30,8 @@ pub(super) struct Scene {
     pub(super) secret: &'static str,
     /// The key that a person may rotate afterwards.
     pub(super) by_hand: &'static str,
-    /// The audience of its token; `None`: the issuer.
-    pub(super) audience: Option<&'static str>,
+    /// The audience of its token.
+    pub(super) audience: Audience,
     /// `typ` of its token; empty where it has none.
     pub(super) token_type: &'static str,
     /// Claims of its token that are shown.
@@ -41,11 +42,22 @@ pub(super) struct Scene {
     _server: Server,
 }
 
+/// Whom a token is for.
+pub(super) enum Audience {
+    /// Its issuer.
+    Issuer,
+    /// The client itself.
+    Client,
+    /// An API.
+    Api(&'static str),
+}
+
 /// The key manager, where it is none of the operator's own.
 enum Server {
     None,
     Keycloak(#[expect(dead_code, reason = "it ends when it is dropped")] Keycloak),
     Okta(#[expect(dead_code, reason = "it ends when it is dropped")] Okta),
+    Wso2(#[expect(dead_code, reason = "it ends when it is dropped")] Wso2),
 }
 
 impl Scene {
@@ -57,7 +69,7 @@ impl Scene {
             key: "shop-sandbox",
             secret: "shop-credentials",
             by_hand: "shop-production",
-            audience: None,
+            audience: Audience::Issuer,
             token_type: "at+jwt",
             claims: &["iss", "application", "namespace", "environment", "scope"],
             docs: "docs/key-managers/resident.md",
@@ -93,7 +105,7 @@ impl Scene {
             key: "shop-orders",
             secret: "shop-orders",
             by_hand: "shop-signer",
-            audience: Some("https://orders.example.com"),
+            audience: Audience::Api("https://orders.example.com"),
             token_type: "JWT",
             claims: &["iss", "client_id", "aud", "scope"],
             docs: "docs/key-managers/keycloak.md",
@@ -129,11 +141,44 @@ impl Scene {
             key: "shop-orders",
             secret: "shop-orders",
             by_hand: "shop-signer",
-            audience: Some("api://default"),
+            audience: Audience::Api("api://default"),
             token_type: "",
             claims: &["iss", "cid", "aud", "sub"],
             docs: "docs/key-managers/okta.md",
             _server: Server::Okta(okta),
+        })
+    }
+
+    /// At a double of WSO2 API Manager, which nobody can run here.
+    pub(super) async fn wso2(folder: &Path) -> anyhow::Result<Self> {
+        let wso2 = Wso2::start(Settings::of(Version::V4_7)).await?;
+        let url = wso2.url();
+        say("this is NOT WSO2 API Manager, which cannot be run here, but a double of it: a small server that behaves");
+        say("as WSO2's documents and source say, held to its own OpenAPI files. No call leaves this machine.");
+        say(&format!(
+            "it is up: {url}, as version 4.7, whose clients have several secrets"
+        ));
+        let credential = json!({"username": wso2.user(), "password": wso2.password()});
+        let secrets = secrets(&[("wso2-operator", credential), ("wso2-ca", json!({"ca.crt": wso2.ca()}))]);
+        let examples = repository().join("examples/wso2");
+        let manager = std::fs::read_to_string(examples.join("key-manager.yaml")).context("read an example")?;
+        let manager = manager
+            .replace("https://apim.example.com:9443", url)
+            // Its CA is no public one.
+            .replace("  limits:", "  caBundleRef: {name: wso2-ca}\n  limits:");
+        let mut paths = written(folder, &secrets, manager)?;
+        paths.extend(["key.yaml", "login.yaml"].map(|name| examples.join(name)));
+        Ok(Self {
+            shown: "examples/wso2/ (with the double's values; adopt.yaml needs a client to adopt)",
+            files: paths,
+            key: "shop-orders",
+            secret: "shop-orders",
+            by_hand: "shop-sandbox",
+            audience: Audience::Client,
+            token_type: "at+jwt",
+            claims: &["iss", "azp", "aud", "scope"],
+            docs: "docs/key-managers/wso2.md",
+            _server: Server::Wso2(wso2),
         })
     }
 
