@@ -95,7 +95,7 @@ async fn w4_applications_of_others_are_not_ours_whatever_they_are_called() {
 }
 
 #[tokio::test]
-async fn w5_w7_a_key_that_is_hidden_is_not_gone() {
+async fn w5_w7_w8_a_key_that_is_hidden_is_not_gone_and_not_cleaned_up() {
     for version in [Version::V4_2, Version::V4_7] {
         let mut bench = Bench::new(Settings::of(version)).await;
         let secret = bench.made().await;
