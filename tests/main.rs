@@ -13,6 +13,7 @@ mod crds; // the custom resource definitions
 mod validation; // what the API server itself accepts and refuses
 mod validation_key_managers; // the same, of key managers elsewhere
 mod validation_wso2; // the same, of WSO2 and what only it has
+mod validation_secrets; // the same, of presets and templates of the Secret
 mod validation_clients; // the same, of clients that need one: for logins, with private keys, adopted
 
 mod bad_input; // a condition for each kind of wrong input, and all is well once the cause is gone

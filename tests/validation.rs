@@ -350,8 +350,8 @@ async fn what_a_secret_may_be() {
         ),
         (
             "an unknown preset",
-            json!({"preset": "spring"}),
-            Err("supported values: \"env\""),
+            json!({"preset": "vault"}),
+            Err("supported values: \"env\", \"servicebinding\", \"spring\", \"oauth2-proxy\""),
         ),
     ];
     for (case, secret, wanted) in cases {

@@ -20,6 +20,17 @@ pub enum GrantType {
     RefreshToken,
 }
 
+impl GrantType {
+    /// Its name on the wire (RFC 7591 section 2).
+    pub const fn registered_name(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+}
+
 /// One rule: the namespaces that it selects may have what it grants. A namespace gets the union of the rules that select it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -5,8 +5,6 @@
     reason = "each lifetime is that of a kind of token; KubeSchema derives a shadow struct, so it is said here"
 )]
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -15,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Duration, GrantType,
     key_manager::{KeyManagerRef, SecretName},
-    schema::{RESOURCE, SCOPE, SUBDOMAIN, bounded, without_default},
+    schema::{RESOURCE, SCOPE, SUBDOMAIN, without_default},
+    secret::SecretSpec,
     vendor::{KeycloakClient, VendorBlocks},
     wso2::Wso2Client,
 };
@@ -65,6 +64,16 @@ impl ClientAuthentication {
             Self::ClientSecretBasic | Self::ClientSecretPost => CredentialKind::Secret,
             Self::PrivateKeyJwt => CredentialKind::PrivateKey,
             Self::None => CredentialKind::Nothing,
+        }
+    }
+
+    /// Its name on the wire (OpenID Connect Core section 9).
+    pub const fn registered_name(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::None => "none",
         }
     }
 }
@@ -167,119 +176,6 @@ pub struct RotationSpec {
     pub trigger: Option<String>,
 }
 
-/// The type of the Secret.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum SecretType {
-    /// No constraint.
-    #[default]
-    Opaque,
-    /// Has `username` and `password` too.
-    #[serde(rename = "kubernetes.io/basic-auth")]
-    BasicAuth,
-}
-
-impl SecretType {
-    /// The value of a Secret's `type`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Opaque => "Opaque",
-            Self::BasicAuth => "kubernetes.io/basic-auth",
-        }
-    }
-}
-
-/// Where access tokens are put.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum TokensPlacement {
-    /// In a second Secret, `NAME-tokens`, so that a renewal does not look like a new credential.
-    #[default]
-    SeparateSecret,
-    /// In the Secret of the credential.
-    SameSecret,
-}
-
-/// A ready-made set of entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum SecretPreset {
-    /// Adds entries for `envFrom`: `CLIENT_ID`, `CLIENT_SECRET`, `ISSUER_URI`, `TOKEN_URI` and so on.
-    #[serde(rename = "env")]
-    Env,
-}
-
-/// The entries that can be renamed: all that a credential has, but for those of a preset or a type.
-const ENTRIES: [&str; 12] = [
-    "client-id",
-    "client-secret",
-    "private-key.pem",
-    "key-id",
-    "issuer-uri",
-    "token-uri",
-    "jwks-uri",
-    "authorization-uri",
-    "introspection-uri",
-    "revocation-uri",
-    "scopes",
-    "ca.crt",
-];
-
-/// One entry under another name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKey {
-    /// The entry: `client-id`, `client-secret`, `private-key.pem`, `key-id`, `issuer-uri`, `token-uri`, `jwks-uri`, `authorization-uri`, `introspection-uri`, `revocation-uri`, `scopes` or `ca.crt`. One that this key does not have is left out.
-    #[schemars(length(max = 64), extend("enum" = ENTRIES))]
-    pub from: String,
-    /// The name that it gets.
-    // Not `.`, `..` or anything that begins with two dots: Kubernetes refuses such an entry.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"))]
-    #[x_kube(validation = ("!self.endsWith('.access-token') && !self.endsWith('.expires-at')", "names that end in .access-token or .expires-at are those of access tokens"))]
-    pub to: String,
-    /// Keep the entry under its own name too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub keep: bool,
-}
-
-/// The Secret that workloads mount.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!has(self.preset) || !has(self.keys) || !self.keys.exists(k, k.to.matches('^(CLIENT_ID|CLIENT_SECRET|PRIVATE_KEY_PEM|KEY_ID|(ISSUER|TOKEN|JWKS|AUTHORIZATION|INTROSPECTION|REVOCATION)_URI|SCOPES|CA_CRT)$'))", "an entry cannot have the name of one that the preset makes"))]
-#[x_kube(validation = ("!has(self.type) || self.type != 'kubernetes.io/basic-auth' || !has(self.keys) || !self.keys.exists(k, k.to in ['username', 'password'])", "type kubernetes.io/basic-auth has entries username and password of its own"))]
-#[x_kube(validation = ("(has(self.type) && self.type == 'kubernetes.io/basic-auth') == (has(oldSelf.type) && oldSelf.type == 'kubernetes.io/basic-auth') || has(self.name) != has(oldSelf.name) || has(self.name) && self.name != oldSelf.name", "the type of a Secret cannot be changed: choose a new secret.name together with the new type"))]
-pub struct SecretSpec {
-    /// Its name. Absent: the name of this key. At most 246 characters: the Secret of access tokens has `-tokens` after it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 246), regex(pattern = SUBDOMAIN))]
-    pub name: Option<String>,
-    /// Its type: Opaque (default) or kubernetes.io/basic-auth. A change needs a new name.
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
-    pub type_: Option<SecretType>,
-    /// Labels to add. None under appkeys.dev, kubernetes.io, k8s.io, helm.sh or argoproj.io.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(transform = bounded::<63>)]
-    #[x_kube(validation = ("!self.exists(k, k.matches('(?i)^([^/]*[.])?(appkeys[.]dev|kubernetes[.]io|k8s[.]io|helm[.]sh|argoproj[.]io)/'))", "labels under appkeys.dev, kubernetes.io, k8s.io, helm.sh and argoproj.io are not allowed"))]
-    #[x_kube(validation = ("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$'))", "the name of a label is letters, digits, '-', '_' and '.', at most 63, after an optional DNS name and '/'"))]
-    #[x_kube(validation = ("self.all(k, self[k].matches('^([a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)?$'))", "the value of a label is letters, digits, '-', '_' and '.', at most 63, and begins and ends with a letter or digit"))]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations to add. None under appkeys.dev, kubernetes.io, k8s.io, helm.sh or argoproj.io.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(transform = bounded::<4096>)]
-    #[x_kube(validation = ("!self.exists(k, k.matches('(?i)^([^/]*[.])?(appkeys[.]dev|kubernetes[.]io|k8s[.]io|helm[.]sh|argoproj[.]io)/'))", "annotations under appkeys.dev, kubernetes.io, k8s.io, helm.sh and argoproj.io are not allowed"))]
-    #[x_kube(validation = ("self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$'))", "the name of an annotation is letters, digits, '-', '_' and '.', at most 63, after an optional DNS name and '/'"))]
-    pub annotations: BTreeMap<String, String>,
-    /// Entries under other names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = ("self.all(k, self.exists_one(other, other.to == k.to))", "two entries cannot have the same name: each `to` must be another"))]
-    #[x_kube(validation = ("self.all(k, !(k.to in ['client-id', 'client-secret', 'private-key.pem', 'key-id', 'issuer-uri', 'token-uri', 'jwks-uri', 'authorization-uri', 'introspection-uri', 'revocation-uri', 'scopes', 'ca.crt']) || self.exists(other, other.from == k.to) && !self.exists(other, other.from == k.to && has(other.keep) && other.keep))", "an entry cannot have the name of another one, unless that is renamed itself and not kept"))]
-    pub keys: Vec<SecretKey>,
-    /// A ready-made set of entries to add: `env`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preset: Option<SecretPreset>,
-    /// Where access tokens go: SeparateSecret (default) or SameSecret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<TokensPlacement>,
-}
-
 /// A client that is there already, to take over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -357,6 +253,7 @@ pub struct Lifetimes {
     validation = ("!has(self.spec.adopt) || !has(self.spec.clientAuthentication) || self.spec.clientAuthentication != 'None'", "a public client has nothing that proves whose it is: it cannot be adopted"),
     validation = ("has(self.spec.adopt) == has(oldSelf.spec.adopt) && (!has(self.spec.adopt) || self.spec.adopt.clientId == oldSelf.spec.adopt.clientId)", "adopt cannot be changed: make a new key"),
     validation = ("!has(self.spec.secret) || !has(self.spec.secret.type) || self.spec.secret.type != 'kubernetes.io/basic-auth' || !has(self.spec.clientAuthentication) || self.spec.clientAuthentication in ['ClientSecretBasic', 'ClientSecretPost']", "a Secret of type kubernetes.io/basic-auth needs a client secret: choose ClientSecretBasic or ClientSecretPost"),
+    validation = ("!has(self.spec.secret) || !has(self.spec.secret.preset) || self.spec.secret.preset != 'oauth2-proxy' || !has(self.spec.clientAuthentication) || self.spec.clientAuthentication in ['ClientSecretBasic', 'ClientSecretPost']", "oauth2-proxy needs a client secret: choose ClientSecretBasic or ClientSecretPost"),
     validation = ("!has(self.spec.accessTokens) || size(self.spec.accessTokens) == 0 || size(self.metadata.name) <= 246 || has(self.spec.secret) && (has(self.spec.secret.name) || has(self.spec.secret.tokens) && self.spec.secret.tokens == 'SameSecret')", "the Secret of the access tokens is named after this key with -tokens, which is too long: give it a shorter secret.name, or set secret.tokens to SameSecret")
 )]
 pub struct ApplicationKeySpec {
@@ -531,6 +428,9 @@ pub struct ApplicationKeyStatus {
     /// The Secret that workloads mount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// The same Secret, where service bindings look for it (servicebinding.io, Provisioned Service).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<SecretRef>,
     /// The credential in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialStatus>,

@@ -14,6 +14,7 @@ pub mod duration;
 pub mod key_manager;
 pub mod remote;
 mod schema;
+pub mod secret;
 pub mod vendor;
 pub mod wso2;
 
@@ -21,8 +22,7 @@ pub use access::{AccessRule, GrantType};
 pub use application::{Application, ApplicationSpec, ApplicationStatus};
 pub use application_key::{
     AccessTokenSpec, Adopt, ApplicationKey, ApplicationKeySpec, ApplicationKeyStatus, ClientAuthentication,
-    CredentialKind, DeletionPolicy, Environment, Pkce, RotationSpec, RotationStrategy, SecretPreset, SecretSpec,
-    SecretType, TokensPlacement,
+    CredentialKind, DeletionPolicy, Environment, Pkce, RotationSpec, RotationStrategy,
 };
 pub use duration::Duration;
 pub use key_manager::{
@@ -30,6 +30,7 @@ pub use key_manager::{
     KeyManagerSpec, KeyManagerStatus, Limits, ResidentSpec,
 };
 pub use remote::{Drift, DriftPolicy, KeycloakSpec, OidcSpec, OktaSpec};
+pub use secret::{SecretPreset, SecretSpec, SecretType, TokensPlacement};
 pub use vendor::{ApplicationBlocks, KeycloakClient, PkceMethod, Vendor, VendorBlocks};
 pub use wso2::{Wso2Application, Wso2Client, Wso2Login, Wso2Spec};
 

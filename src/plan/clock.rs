@@ -103,7 +103,7 @@ fn in_hand(client_id: String, previous_works: bool) -> InHand {
 }
 
 /// One pass at `now`: every step succeeds at once. The names of the steps.
-fn pass(o: &mut Observed, now: Timestamp) -> Vec<&'static str> {
+pub(super) fn pass(o: &mut Observed, now: Timestamp) -> Vec<&'static str> {
     o.hand = Hand::default();
     let mut names = vec![];
     loop {

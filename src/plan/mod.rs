@@ -35,6 +35,8 @@ mod clock;
 #[cfg(test)]
 mod given;
 #[cfg(test)]
+mod templated;
+#[cfg(test)]
 mod unsupported;
 
 /// Serialises a secret into the state Secret, the one place that may hold it besides the published Secret.

@@ -82,9 +82,11 @@ pub fn status(o: &Observed, says: &[Say], now: Timestamp) -> ApplicationKeyStatu
             status.key_manager = Some(manager.clone());
         }
         status.client_id = Some(hints.client_id.clone());
-        status.secret_ref = Some(SecretRef {
+        let secret = SecretRef {
             name: published.name.clone(),
-        });
+        };
+        status.binding = Some(secret.clone());
+        status.secret_ref = Some(secret);
         status.credential = Some(CredentialStatus {
             version: hints.version,
             issued_at: hints.issued_at.map(Time),

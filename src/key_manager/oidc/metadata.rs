@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{
-    api::{ClientAuthentication, GrantType},
+    api::GrantType,
     key_manager::{
         Category, Error, Mark, Properties,
         private_key::PrivateKey,
@@ -62,8 +62,12 @@ pub(super) fn asked(properties: &Properties, attempt: Option<&str>, keys: Option
         .collect();
     Asked {
         client_name: name + &attempt,
-        token_endpoint_auth_method: authentication(properties.authentication),
-        grant_types: properties.grant_types.iter().copied().map(grant_type).collect(),
+        token_endpoint_auth_method: properties.authentication.registered_name(),
+        grant_types: properties
+            .grant_types
+            .iter()
+            .map(|grant| grant.registered_name())
+            .collect(),
         response_types: if has(GrantType::AuthorizationCode) {
             vec!["code"]
         } else {
@@ -92,23 +96,6 @@ pub(super) fn key_set(pem: &SecretString) -> Result<Value, Error> {
 /// Neither namespaces nor names have a slash.
 fn software_id(mark: &Mark) -> String {
     format!("appkeys:{}/{}/{}", mark.cluster_id, mark.namespace, mark.name)
-}
-
-const fn authentication(authentication: ClientAuthentication) -> &'static str {
-    match authentication {
-        ClientAuthentication::ClientSecretBasic => "client_secret_basic",
-        ClientAuthentication::ClientSecretPost => "client_secret_post",
-        ClientAuthentication::PrivateKeyJwt => "private_key_jwt",
-        ClientAuthentication::None => "none",
-    }
-}
-
-const fn grant_type(grant: GrantType) -> &'static str {
-    match grant {
-        GrantType::ClientCredentials => "client_credentials",
-        GrantType::AuthorizationCode => "authorization_code",
-        GrantType::RefreshToken => "refresh_token",
-    }
 }
 
 /// What a server answers (RFC 7591 section 3.2.1, RFC 7592 section 3). Nulls and members of another shape count as not said.

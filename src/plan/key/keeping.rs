@@ -9,7 +9,7 @@ use super::{
     not_ready,
     publishing::publish_if_changed,
     rotating::{new_secret, rotate},
-    said_not_ready,
+    said_not_ready, templates,
 };
 use crate::{
     api::{CredentialKind, application_key::Phase, conditions::Say},
@@ -60,10 +60,10 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
             );
             return Some(cannot_change(text));
         }
-        _ => return Some(move_client(o, target, published, now)),
+        _ => return Some(templates::held(o, target).unwrap_or_else(|| move_client(o, target, published, now))),
     };
     if published.hints.kind != o.kind() {
-        return Some(change_kind(o, target, client, now));
+        return Some(templates::held(o, target).unwrap_or_else(|| change_kind(o, target, client, now)));
     }
     let hash = o.properties_hash(target);
     if published.hints.applied != hash && !o.hand.updated {
@@ -73,7 +73,7 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
         });
     }
     if let Some(why) = o.hand.needs_another(&client.id) {
-        return Some(replace_by_another(o, target, client, why, now));
+        return Some(templates::held(o, target).unwrap_or_else(|| replace_by_another(o, target, client, why, now)));
     }
     if let Some(taken) = o.state.client.as_ref().filter(|taken| taken.client.mark != o.mark()) {
         let client = Client {

@@ -10,6 +10,7 @@ mod rotating;
 mod moving;
 mod publishing;
 mod meanwhile;
+mod templates;
 
 use jiff::Timestamp;
 
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     api::{
-        FINALIZER,
+        FINALIZER, SecretSpec,
         conditions::{self, Say},
     },
     key_manager::PkceMethods,
@@ -237,6 +238,9 @@ fn refusal(o: &Observed, target: &Target) -> Option<Step> {
         );
         return Some(not_ready("EnvironmentTaken", text));
     }
+    if let Some(text) = templates::problem(o, target) {
+        return Some(not_ready(templates::REASON, text));
+    }
     access_denied(o, target).map(|say| Step::Done(vec![say]))
 }
 
@@ -326,6 +330,7 @@ fn done(o: &Observed, target: &Target, now: Timestamp) -> Step {
     if let Some(say) = rotation_unsupported(o, target) {
         says.push(say);
     }
+    says.extend(templates::say(o, target));
     says.extend(expiring(o, target, now));
     says.extend(drifted(o, target));
     says.extend(type_kept(o));
@@ -374,7 +379,7 @@ fn type_kept(o: &Observed) -> Option<Say> {
         .spec()
         .secret
         .as_ref()
-        .and_then(|secret| secret.type_)
+        .map(SecretSpec::secret_type)
         .unwrap_or_default();
     let (has, wanted) = (&published.type_, wanted.as_str());
     let text = format!(

@@ -100,7 +100,7 @@ pub(super) fn publish(
     if !secret::same_secret(o.spec()) {
         hints.tokens.clear();
     }
-    let rendered = secret::render(&o.key, &target.endpoints, hints, secret, &entries);
+    let rendered = secret::render(&o.key, &target.endpoints, hints, secret, &entries, kept);
     let replaces = published
         .filter(|published| published.name == rendered.name)
         .cloned()

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     moving::{drained, published_client, replace_client, replaced},
-    said_not_ready,
+    said_not_ready, templates,
 };
 use crate::{
     api::{CredentialKind, RotationStrategy, conditions::Say},
@@ -32,6 +32,9 @@ pub(super) fn rotate(
         return None;
     }
     let must = must_rotate(published, now);
+    if !must && templates::problem(o, target).is_some() {
+        return None;
+    }
     if o.draining_until(now).is_some() {
         if !must {
             return None;

@@ -1,5 +1,9 @@
 //! What goes into the Secrets that workloads mount.
 
+mod credential;
+mod preset;
+pub mod template;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -10,8 +14,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::hints::{Hints, TokenHints};
 use crate::{
-    api::{ApplicationKey, ApplicationKeySpec, CredentialKind, SecretPreset, SecretType, TokensPlacement},
-    key_manager::{Endpoints, Token, private_key::PrivateKey},
+    api::{ApplicationKey, ApplicationKeySpec, SecretType, TokensPlacement},
+    key_manager::{Endpoints, Token},
 };
 
 /// Default time for which an old secret goes on working.
@@ -69,30 +73,28 @@ pub fn same_secret(spec: &ApplicationKeySpec) -> bool {
     spec.secret.as_ref().and_then(|secret| secret.tokens) == Some(TokensPlacement::SameSecret)
 }
 
-/// The Secret of a credential. `hints.secret_entry` is set to the name that the secret's entry has.
+/// The Secret of a credential. `hints.secret_entry` is set to the name that the secret's entry has; `published` is what is there.
 pub fn render(
     key: &ApplicationKey,
     endpoints: &Endpoints,
     mut hints: Hints,
     secret: &SecretString,
     tokens: &Entries,
+    published: Option<&Entries>,
 ) -> Rendered {
     let spec = key.spec.secret.clone().unwrap_or_default();
-    let mut entries = entries(&key.spec, endpoints, &hints.client_id, hints.kind, secret);
-    if spec.preset == Some(SecretPreset::Env) {
-        let env: Vec<_> = entries
-            .0
-            .iter()
-            .map(|(name, value)| (environment_variable(name), value.clone()))
-            .collect();
-        entries.0.extend(env);
+    let credential = credential::entries(&key.spec, endpoints, &hints.client_id, hints.kind, secret);
+    let mut entries = credential.clone();
+    if let Some(preset) = spec.preset {
+        let added = preset::entries(preset, &key.spec, hints.key_manager.as_ref(), &credential);
+        entries.0.extend(added.0);
     }
-    let type_ = spec.type_.unwrap_or_default();
+    let type_ = spec.secret_type();
     if type_ == SecretType::BasicAuth {
         entries.put("username", &hints.client_id);
         entries.put("password", secret.expose_secret());
     }
-    let secret_entry = secret_entry(hints.kind);
+    let secret_entry = credential::secret_entry(hints.kind);
     secret_entry.clone_into(&mut hints.secret_entry);
     let originals: BTreeMap<_, _> = spec
         .keys
@@ -117,6 +119,8 @@ pub fn render(
             hints.secret_entry.clone_from(&rename.to);
         }
     }
+    let templates = template::entries(&spec.templates, &credential, published);
+    entries.0.extend(templates.0);
     entries.0.extend(tokens.0.clone());
     let mut labels = spec.labels;
     labels.extend(super::hints::labels(key.metadata.name.as_deref().unwrap_or_default()));
@@ -161,61 +165,4 @@ pub fn expires_at_entry(name: &str) -> String {
 /// RFC 3339 in whole seconds.
 fn rfc3339(time: Timestamp) -> String {
     time.round(jiff::Unit::Second).unwrap_or(time).to_string()
-}
-
-/// The entry with what a client proves itself with; empty where there is none.
-const fn secret_entry(kind: CredentialKind) -> &'static str {
-    match kind {
-        CredentialKind::Secret => "client-secret",
-        CredentialKind::PrivateKey => "private-key.pem",
-        CredentialKind::Nothing => "",
-    }
-}
-
-fn entries(
-    spec: &ApplicationKeySpec,
-    endpoints: &Endpoints,
-    client_id: &str,
-    kind: CredentialKind,
-    secret: &SecretString,
-) -> Entries {
-    let mut entries = Entries::default();
-    entries.put("client-id", client_id);
-    if kind != CredentialKind::Nothing {
-        entries.put(secret_entry(kind), secret.expose_secret());
-    }
-    if let Some(id) = key_id(kind, secret) {
-        entries.put("key-id", &id);
-    }
-    if !endpoints.issuer.is_empty() {
-        entries.put("issuer-uri", &endpoints.issuer);
-    }
-    entries.put("token-uri", &endpoints.token);
-    let optional = [
-        ("jwks-uri", &endpoints.jwks),
-        ("authorization-uri", &endpoints.authorization),
-        ("introspection-uri", &endpoints.introspection),
-        ("revocation-uri", &endpoints.revocation),
-        ("ca.crt", &endpoints.ca),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            entries.put(name, value);
-        }
-    }
-    if !spec.scopes.is_empty() {
-        entries.put("scopes", &spec.scopes.join(" "));
-    }
-    entries
-}
-
-/// The id (`kid`) that the public part of a private key has at the key manager.
-fn key_id(kind: CredentialKind, secret: &SecretString) -> Option<String> {
-    let key = (kind == CredentialKind::PrivateKey).then(|| PrivateKey::from_pem(secret).ok())??;
-    Some(key.id().to_owned())
-}
-
-/// `client-id` becomes `CLIENT_ID`, `ca.crt` becomes `CA_CRT`.
-fn environment_variable(entry: &str) -> String {
-    entry.replace(['-', '.'], "_").to_ascii_uppercase()
 }
