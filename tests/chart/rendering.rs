@@ -43,6 +43,7 @@ fn without_values_it_renders_a_working_system() {
             "ClusterKeyManager resident",
             "ClusterRole appkeys",
             "ClusterRole appkeys-edit",
+            "ClusterRole appkeys-servicebinding",
             "ClusterRole appkeys-view",
             "ClusterRoleBinding appkeys",
             "Deployment appkeys",
@@ -194,9 +195,12 @@ fn what_is_turned_off_is_not_there() {
     assert_eq!(pod["containers"][0]["resources"], Value::Null);
     assert_eq!(pod["topologySpreadConstraints"], Value::Null);
     assert_eq!(environment(deployment)["APPKEYS_UPDATE_CRDS"], "false");
-    for role in ["appkeys-view", "appkeys-edit"] {
-        let labels = &object(&objects, "ClusterRole", role)["metadata"]["labels"];
-        assert!(!labels.to_string().contains("aggregate"), "{labels}");
+    for role in ["appkeys-view", "appkeys-edit", "appkeys-servicebinding"] {
+        let labels = object(&objects, "ClusterRole", role)["metadata"]["labels"].to_string();
+        assert!(
+            !labels.contains("aggregate") && !labels.contains("servicebinding.io"),
+            "{labels}"
+        );
     }
 }
 

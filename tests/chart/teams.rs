@@ -55,3 +55,48 @@ async fn the_cluster_s_own_roles_hold_for_applications_and_never_for_key_manager
     }
     assert!(!may("view", "get", "secrets"));
 }
+
+/// What a controller of service bindings has by its own installation: a role that takes in all with the label that the specification
+/// names.
+#[tokio::test]
+async fn controllers_of_service_bindings_may_read_keys_and_nothing_else_of_ours() {
+    let cluster = Cluster::shared().await;
+    let objects = render(&json!({})).unwrap();
+    cluster.apply(object(&objects, "ClusterRole", "appkeys-servicebinding"));
+    cluster.apply(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "binder"},
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"servicebinding.io/controller": "true"}}]},
+        "rules": [],
+    }));
+    cluster.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "binder",
+        "--clusterrole=binder",
+        "--user=binder",
+    ]);
+    let may = |verb: &str, resource: &str| {
+        let command = [
+            "auth",
+            "can-i",
+            verb,
+            resource,
+            "--all-namespaces",
+            "--as=binder",
+            "--quiet",
+        ];
+        cluster.plane.kubectl(&command).is_ok()
+    };
+    let aggregated = async || may("get", "applicationkeys.appkeys.dev");
+    cluster.until("the role to be aggregated", aggregated).await;
+    for verb in ["list", "watch"] {
+        assert!(may(verb, "applicationkeys.appkeys.dev"), "{verb}");
+    }
+    for verb in ["create", "update", "patch", "delete"] {
+        assert!(!may(verb, "applicationkeys.appkeys.dev"), "{verb}");
+    }
+    for resource in ["applications", "keymanagers", "clusterkeymanagers"] {
+        assert!(!may("get", &format!("{resource}.appkeys.dev")), "{resource}");
+    }
+    assert!(!may("get", "secrets"));
+}
