@@ -16,7 +16,7 @@ tools:
 .PHONY: test-tools
 test-tools: tools
 	@command -v curl >/dev/null || { echo "curl is missing: it downloads the key managers that tests run against"; exit 1; }
-	@command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" >/dev/null || { echo "Java is missing: install Java 17 or newer; tests run against a real Keycloak"; exit 1; }
+	@command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}javac" >/dev/null || { echo "A JDK is missing: install one of Java 17 or newer; tests run against a real Keycloak and read Secrets with Spring"; exit 1; }
 	@command -v npm >/dev/null || { echo "Node.js is missing: install Node.js 20 or newer with npm; tests run against a real oidc-provider and use foreign clients, Okta's own among them"; exit 1; }
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "Python is missing: install Python 3.11 or newer with its module venv (Debian: python3-venv); tests run against a real Canaille"; exit 1; }
 

@@ -18,6 +18,7 @@ mod validation_clients; // the same, of clients that need one: for logins, with 
 
 mod bad_input; // a condition for each kind of wrong input, and all is well once the cause is gone
 
+mod consumers; // those who read Secrets, each with its own loader
 mod examples; // what people copy works: examples and the README's commands
 
 mod observability; // what people and their tools see: metrics, health, logs

@@ -11,6 +11,7 @@ pub mod prometheus_operator;
 pub mod counts;
 mod node;
 pub mod foreign_client;
+pub mod spring;
 pub mod memory_api;
 pub mod openapi;
 pub mod key_managers;

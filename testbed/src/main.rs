@@ -13,14 +13,14 @@ use testbed::{
         oidc_provider,
         okta::sdk as okta_sdk,
     },
-    openapi,
+    openapi, spring,
 };
 
 const HELP: &str = "testbed: servers to try Appkeys with
 
   testbed kubernetes     build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
   testbed helm           build Helm, and print where it is
-  testbed key-managers   install Keycloak, oidc-provider, Canaille and the clients of others, and print their folders
+  testbed key-managers   install Keycloak, oidc-provider, Canaille, the clients of others and Spring, and print their folders
   testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak; `okta`, `wso2`: at a double
   testbed up             run a control plane until Ctrl-C, and print how to use it
   testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it
@@ -88,6 +88,7 @@ async fn key_managers() -> anyhow::Result<()> {
         canaille::installed,
         okta_sdk::installed,
         foreign_client::installed,
+        spring::installed,
     ] {
         println!("{}", tokio::task::spawn_blocking(installed).await??.display());
     }
