@@ -187,7 +187,14 @@ fn what_is_turned_off_is_not_there() {
     kinds.sort_unstable();
     assert_eq!(
         kinds,
-        ["ClusterRole", "ClusterRole", "Deployment", "Service", "ServiceAccount"]
+        [
+            "ClusterRole",
+            "ClusterRole",
+            "ClusterRole",
+            "Deployment",
+            "Service",
+            "ServiceAccount"
+        ]
     );
     let deployment = object(&objects, "Deployment", "appkeys");
     let pod = &deployment["spec"]["template"]["spec"];
