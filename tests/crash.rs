@@ -25,7 +25,7 @@ async fn kill_nine_at_any_moment_loses_nothing() {
         namespace: "kills",
         keys: 200,
         times: 50,
-        spec: json!({}),
+        specs: vec![json!({})],
         flags: &["--identity=the-only-one"],
     };
     kills.run(&cluster).await;

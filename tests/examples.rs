@@ -1,4 +1,4 @@
-//! What people copy works: every YAML of `examples/` (those for Keycloak and registration at real servers, those for Okta at its double), and the commands of README and docs.
+//! What people copy works: every YAML of `examples/` (those for Keycloak and registration at real servers, those for Okta and WSO2 at their doubles), and the commands of README and docs.
 //!
 //! Commands are the lines that begin with `$ ` in its blocks marked `console` or `sh`. Those that are `kubectl`
 //! and nothing else (no pipe, no redirection, no substitution, nothing that goes on until somebody stops it) are run one
@@ -13,12 +13,10 @@ use std::{
 };
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::key_managers::{
     keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING, installed},
     oidc_provider::{self, OidcProvider},
-    okta::Okta,
-    wso2::{Settings, Version, Wso2},
 };
 
 use crate::support::{Cluster, key, leads, repository, team, token};
@@ -61,11 +59,11 @@ async fn the_api_server_takes_every_example() {
         let objects = text.lines().filter(|line| line.starts_with("kind:")).count();
         assert_eq!(said.lines().count(), objects, "{file}:\n{said}");
     }
-    assert!(examples.len() >= 18, "only {} examples were found", examples.len());
+    assert!(examples.len() >= 23, "only {} examples were found", examples.len());
 }
 
 /// An example whose text is changed: each of `values` is what it says, and what a reader puts there.
-fn apply(cluster: &Cluster, example: &str, values: &[(&str, &str)]) {
+pub(crate) fn apply(cluster: &Cluster, example: &str, values: &[(&str, &str)]) {
     let mut text = std::fs::read_to_string(repository(example)).unwrap();
     for (placeholder, value) in values {
         assert!(text.contains(placeholder), "{example} does not say {placeholder}");
@@ -165,142 +163,6 @@ async fn the_examples_for_registration_work_at_an_oidc_provider() {
         (200, Some("orders:read")),
         "{answer}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_examples_for_okta_work_at_its_double() {
-    let cluster = Cluster::start().await;
-    let okta = Okta::start().await.unwrap();
-    okta.add_app("Legacy shop", "0oalegacy0shop000000");
-    let operator = okta.operator();
-    let key = operator.private_key.trim().replace('\n', "\n    ");
-    let placeholder = "-----BEGIN PRIVATE KEY-----\n    REPLACE-ME\n    -----END PRIVATE KEY-----";
-    let credentials = [
-        (placeholder, key.as_str()),
-        ("0oaREPLACE-ME", operator.client_id.as_str()),
-        ("key-id: REPLACE-ME", &format!("key-id: {}", operator.key_id)),
-    ];
-    apply(&cluster, "examples/okta/credentials.yaml", &credentials);
-    let metadata = json!({"name": "okta-ca", "namespace": "appkeys"});
-    cluster.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"ca.crt": okta.ca()},
-    }));
-    let url = okta.url();
-    let server = [
-        ("https://example.okta.com", url.as_str()),
-        // The double's CA is no public one.
-        ("  limits:", "  caBundleRef: {name: okta-ca}\n  limits:"),
-    ];
-    apply(&cluster, "examples/okta/key-manager.yaml", &server);
-    for file in ["key", "login", "private-key"] {
-        apply(&cluster, &format!("examples/okta/{file}.yaml"), &[]);
-    }
-    let apps = okta.apps();
-    let legacy = apps.iter().find(|app| app.label == "Legacy shop").unwrap();
-    let proof = [
-        (
-            "client-secret: REPLACE-ME",
-            format!("client-secret: {}", legacy.secrets[0].value),
-        ),
-        ("0oaREPLACE-ME", legacy.client_id.clone()),
-    ];
-    let proof = proof
-        .each_ref()
-        .map(|(placeholder, value)| (*placeholder, value.as_str()));
-    apply(&cluster, "examples/okta/adopt.yaml", &proof);
-
-    for key in ["shop-orders", "shop-login", "shop-signer", "shop-legacy"] {
-        cluster.ready("team-a", key).await;
-    }
-    let orders = cluster.secret("team-a", "shop-orders").await;
-    assert_eq!(token(&orders, &[("scope", "orders:write")]).await.0, 200);
-    let login = cluster.secret("team-a", "shop-login").await;
-    assert!(!login.contains_key("client-secret"));
-    let signer = cluster.secret("team-a", "shop-signer").await;
-    assert!(signer.contains_key("private-key.pem"));
-    let adopted = cluster.secret("team-a", "shop-legacy").await;
-    assert_eq!(adopted["client-id"], "0oalegacy0shop000000");
-    assert_eq!(adopted["client-secret"], legacy.secrets[0].value);
-    okta.audit().assert_clean();
-}
-
-#[tokio::test]
-async fn the_examples_for_wso2_work_at_its_double() {
-    let cluster = Cluster::start().await;
-    let wso2 = Wso2::start(Settings::of(Version::V4_7)).await.unwrap();
-    let password = format!("password: {}", wso2.password());
-    apply(
-        &cluster,
-        "examples/wso2/credentials.yaml",
-        &[("password: REPLACE-ME", &password)],
-    );
-    let metadata = json!({"name": "wso2-ca", "namespace": "appkeys"});
-    cluster.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"ca.crt": wso2.ca()},
-    }));
-    let server = [
-        ("https://apim.example.com:9443", wso2.url()),
-        // The double's CA is no public one.
-        ("  limits:", "  caBundleRef: {name: wso2-ca}\n  limits:"),
-    ];
-    apply(&cluster, "examples/wso2/key-manager.yaml", &server);
-    for file in ["key", "login"] {
-        apply(&cluster, &format!("examples/wso2/{file}.yaml"), &[]);
-    }
-    // A client of before, as its user registered it.
-    let client = reqwest::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(wso2.ca().as_bytes()).unwrap()])
-        .build()
-        .unwrap();
-    let legacy: Value = client
-        .post(format!("{}/client-registration/v0.17/register", wso2.url()))
-        .basic_auth(wso2.user(), Some(wso2.password()))
-        .json(
-            &json!({"clientName": "legacy", "owner": wso2.user(), "grantType": "client_credentials", "saasApp": true}),
-        )
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let (id, secret) = (
-        legacy["clientId"].as_str().unwrap(),
-        legacy["clientSecret"].as_str().unwrap(),
-    );
-    let proof = [
-        ("client-secret: REPLACE-ME", format!("client-secret: {secret}")),
-        ("clientId: REPLACE-ME", format!("clientId: {id}")),
-    ];
-    let proof = proof
-        .each_ref()
-        .map(|(placeholder, value)| (*placeholder, value.as_str()));
-    apply(&cluster, "examples/wso2/adopt.yaml", &proof);
-
-    for key in ["shop-orders", "shop-sandbox", "shop-login", "shop-legacy"] {
-        cluster.ready("team-a", key).await;
-    }
-    let orders = cluster.secret("team-a", "shop-orders").await;
-    assert_eq!(token(&orders, &[("scope", "orders:write")]).await.0, 200);
-    let sandbox = cluster.secret("team-a", "shop-sandbox").await;
-    assert_ne!(sandbox["client-id"], orders["client-id"]);
-    let login = cluster.secret("team-a", "shop-login").await;
-    assert!(!login.contains_key("client-secret"));
-    let adopted = cluster.secret("team-a", "shop-legacy").await;
-    assert_eq!(
-        (adopted["client-id"].as_str(), adopted["client-secret"].as_str()),
-        (id, secret)
-    );
-    // Production and sandbox keys are those of one application, with the policy that its manifest names.
-    let policies: Vec<_> = wso2
-        .state()
-        .applications
-        .values()
-        .map(|one| one.described.policy.clone())
-        .collect();
-    assert_eq!(policies.len(), 3, "{policies:?}");
-    assert_eq!(policies.iter().filter(|policy| *policy == "50PerMin").count(), 1);
-    wso2.audit().assert_clean();
 }
 
 /// The commands of a text in Markdown.

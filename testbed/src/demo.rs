@@ -126,7 +126,7 @@ async fn tour(plane: &ControlPlane, scene: &Scene) -> anyhow::Result<()> {
         audience: match scene.audience {
             Audience::Issuer => credentials["issuer-uri"].clone(),
             Audience::Client => credentials["client-id"].clone(),
-            Audience::Api(audience) => audience.to_owned(),
+            Audience::Given(audience) => audience.to_owned(),
         },
         token_type: scene.token_type,
         keys: keys.json().await.context("read the JWKS")?,

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use tokio::time::{Duration, Instant, sleep};
 
 /// How long a server may take to end when it is asked to.
-const END_LIMIT: Duration = Duration::from_secs(30);
+const END_LIMIT: Duration = Duration::from_mins(2);
 
 /// How a server ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use testbed::key_managers::{
     keycloak::{BED, Keycloak, OPERATOR, Options, ROTATING},
     oidc_provider::{self, OidcProvider},
     okta::{App, Okta},
+    wso2::{Application, Client, Key, KeyState, Settings, User, Version, Wso2},
 };
 
 use super::beds::Bed;
@@ -30,7 +31,7 @@ async fn kills_leave_no_unnamed_client_at_a_registration_server() {
         namespace: "registered",
         keys: 100,
         times: 30,
-        spec: json!({"keyManagerRef": {"name": "oidc-provider"}, "rotation": {"strategy": "ReplaceClient"}}),
+        specs: vec![json!({"keyManagerRef": {"name": "oidc-provider"}, "rotation": {"strategy": "ReplaceClient"}})],
         flags: &["--identity=the-only-one"],
     };
     let published = kills.run(&cluster).await;
@@ -76,7 +77,7 @@ async fn kills_leave_a_hundred_apps_at_okta() {
         namespace: "apps",
         keys: 100,
         times: 30,
-        spec: json!({"keyManagerRef": {"name": "okta"}}),
+        specs: vec![json!({"keyManagerRef": {"name": "okta"}})],
         flags: &["--identity=the-only-one"],
     };
     let published = kills.run(&cluster).await;
@@ -116,7 +117,7 @@ async fn kills_leave_a_hundred_clients_at_keycloak() {
         namespace,
         keys: 50,
         times: 15,
-        spec: json!({"keyManagerRef": {"name": realm}, "rotation": {"strategy": strategy}}),
+        specs: vec![json!({"keyManagerRef": {"name": realm}, "rotation": {"strategy": strategy}})],
         flags: &["--identity=the-only-one"],
     };
     // Two secrets for a time, and two clients for a time.
@@ -132,4 +133,94 @@ async fn kills_leave_a_hundred_clients_at_keycloak() {
         let operator = keycloak.admin().client(realm, OPERATOR).await.unwrap();
         assert!(operator.is_some(), "the operator's own client is left alone");
     }
+}
+
+/// An application of WSO2, with its keys and their clients.
+type Whole = (Application, Vec<(Key, Option<Client>)>);
+
+/// What a WSO2 has, by the names of applications: what somebody made by hand, or the rest.
+fn applications(wso2: &Wso2, by_hand: bool) -> Vec<Whole> {
+    let state = wso2.state();
+    let all = state.applications.values();
+    let some = all.filter(|one| one.described.name.starts_with("by hand") == by_hand);
+    let mut some: Vec<_> = some
+        .map(|one| {
+            let keys = state.keys.values().filter(|key| key.application == one.id);
+            let keys = keys.map(|key| (key.clone(), state.client_of(key).cloned()));
+            (one.clone(), keys.collect())
+        })
+        .collect();
+    some.sort_by(|(one, _), (other, _)| one.described.name.cmp(&other.described.name));
+    some
+}
+
+/// Applications with keys that somebody made, some of them as the operator's own user.
+fn made_by_hand(wso2: &Wso2) {
+    let neighbour = User::new("n", &["Internal/subscriber"]);
+    wso2.state().users.insert("neighbour".into(), neighbour);
+    for n in 0..30 {
+        let user = if n % 2 == 0 { wso2.user() } else { "neighbour" };
+        let body = json!({"name": format!("by hand {n}"), "throttlingPolicy": "Unlimited"});
+        let (status, made) = wso2.by_hand(user, "POST", "/applications", &body);
+        assert_eq!(status, 201, "{made}");
+        let path = format!(
+            "/applications/{}/generate-keys",
+            made["applicationId"].as_str().unwrap()
+        );
+        let body = json!({"keyType": "PRODUCTION", "grantTypesToBeSupported": ["client_credentials"]});
+        assert_eq!(wso2.by_hand(user, "POST", &path, &body).0, 200);
+    }
+}
+
+#[tokio::test]
+async fn kills_leave_a_hundred_keys_at_each_kind_of_wso2() {
+    provider();
+    let cluster = Cluster::start_with(&["--identity=the-only-one"]).await;
+    // One secret, replaced in place, and several.
+    let all = [
+        ("wso2-single", Version::V4_2, "InPlace"),
+        ("wso2-several", Version::V4_7, "Overlap"),
+    ];
+    let (mut servers, mut specs) = (vec![], vec![]);
+    for (name, version, strategy) in all {
+        let wso2 = Wso2::start(Settings::of(version)).await.unwrap();
+        made_by_hand(&wso2);
+        Bed::wso2(&wso2, name).install(&cluster);
+        let before = applications(&wso2, true);
+        servers.push((wso2, before));
+        for environment in ["Production", "Sandbox"] {
+            specs.push(json!({
+                "environment": environment, "keyManagerRef": {"name": name}, "rotation": {"strategy": strategy},
+            }));
+        }
+    }
+    let kills = Kills {
+        namespace: "consumers",
+        keys: 200,
+        times: 30,
+        specs,
+        flags: &["--identity=the-only-one"],
+    };
+    let mut published = kills.run(&cluster).await;
+    for (wso2, before) in &servers {
+        assert_eq!(&applications(wso2, true), before, "what others made is as it was");
+        let ours = applications(wso2, false);
+        assert_eq!(ours.len(), 50, "one application for each Application");
+        for (application, keys) in ours {
+            let owner = application.described.description.unwrap_or_default();
+            assert!(owner.contains("/consumers/shop-"), "{owner}");
+            assert_eq!(keys.len(), 2, "one key for each environment: {keys:?}");
+            assert_ne!(keys[0].0.key_type, keys[1].0.key_type);
+            for (key, client) in keys {
+                assert_eq!(key.state, KeyState::Completed);
+                let client = client.unwrap();
+                assert_eq!(client.secrets.len(), 1, "the secrets of before are gone");
+                assert!(published.remove(&client.id), "{} is of no key of ours", client.id);
+            }
+        }
+        let left = wso2.state().orphans().len();
+        assert_eq!(left, 0, "clients that no key has");
+        wso2.audit().assert_clean();
+    }
+    assert!(published.is_empty(), "each Secret's client is there");
 }

@@ -12,6 +12,7 @@ use testbed::key_managers::{
     keycloak::{BED, ROTATING},
     oidc_provider::{OidcProvider, Options},
     okta::Okta,
+    wso2::{Call, Fault, Settings, Version, Wso2},
 };
 
 use super::{
@@ -64,6 +65,83 @@ async fn a_key_lives_at_a_server_that_is_easy_about_registration() {
     life(&Bed::canaille(&server)).await;
 }
 
+/// WSO2 with an application that somebody made, in which nothing changes, and nothing else is left.
+async fn life_at_wso2(version: Version, name: &'static str) {
+    provider();
+    let wso2 = Wso2::start(Settings::of(version)).await.unwrap();
+    let body = json!({"name": "Somebody else's", "throttlingPolicy": "Unlimited"});
+    assert_eq!(wso2.by_hand(wso2.user(), "POST", "/applications", &body).0, 201);
+    let before = wso2.state().applications.clone();
+    life(&Bed::wso2(&wso2, name)).await;
+    let state = wso2.state();
+    assert_eq!(state.applications, before, "no application of ours is left");
+    assert!(state.keys.is_empty() && state.orphans().is_empty());
+    drop(state);
+    wso2.audit().assert_clean();
+}
+
+#[tokio::test]
+async fn a_key_lives_at_a_wso2_whose_clients_have_one_secret() {
+    life_at_wso2(Version::V4_2, "wso2-single").await;
+}
+
+#[tokio::test]
+async fn a_key_lives_at_a_wso2_whose_clients_have_several_secrets() {
+    life_at_wso2(Version::V4_7, "wso2-several").await;
+}
+
+#[tokio::test]
+async fn at_a_wso2_with_one_secret_nothing_rotates_until_its_team_chooses_a_cut() {
+    const TEAM: &str = "chooses-a-cut";
+    provider();
+    let wso2 = Wso2::start(Settings::of(Version::V4_2)).await.unwrap();
+    let cluster = beds::cluster().await;
+    Bed::wso2(&wso2, "wso2-cut").install(&cluster);
+    team(&cluster, TEAM).await;
+    let apply = |rotation: Value| {
+        let spec = json!({"keyManagerRef": {"name": "wso2-cut"}, "rotation": rotation});
+        cluster.apply(&key(TEAM, "k", &spec));
+    };
+    let says = async |type_: &'static str, reason: &'static str| {
+        let said = |key: &ApplicationKey| {
+            let conditions = key.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let observed = key.status.as_ref().and_then(|status| status.observed_generation);
+            conditions::reason(conditions, type_) == Some(reason) && observed == key.metadata.generation
+        };
+        cluster.key_until(TEAM, "k", said).await
+    };
+    apply(json!({"trigger": "first"}));
+    cluster.ready(TEAM, "k").await;
+    let old = cluster.secret(TEAM, "k").await;
+    let prober = Prober::start(cluster.clone(), TEAM, "k").await;
+    for strategy in ["Overlap", "ReplaceClient"] {
+        apply(json!({"trigger": strategy, "strategy": strategy}));
+        let said = says("RotationUnsupported", "NotAtThisKeyManager").await;
+        assert_eq!(credential(&said).unwrap().version, 1, "{strategy}");
+    }
+    assert_eq!(wso2.state().count(Call::RegenerateSecret), 0);
+    assert_eq!(cluster.secret(TEAM, "k").await, old);
+
+    // The call waits: what is said by then is said before it.
+    wso2.state().fail_next(Call::RegenerateSecret, Fault::Hang);
+    apply(json!({"trigger": "third", "strategy": "InPlace"}));
+    says("Ready", "RotationCut").await;
+    assert_eq!(token(&old, &[]).await.0, 200, "nothing is cut yet");
+    cluster.key_until(TEAM, "k", at_rest(2)).await;
+    let seen = prober.has_used(2).await.stop().await;
+    let new = cluster.secret(TEAM, "k").await;
+    assert_eq!(new["client-id"], old["client-id"]);
+    assert_ne!(token(&old, &[]).await.0, 200);
+    eprintln!(
+        "wso2 4.2: InPlace was a cut of {} ms at the most, {} of {} logins failed",
+        seen.longest_cut.as_millis(),
+        seen.failures.len(),
+        seen.logins
+    );
+    cluster.kubectl(&["-n", TEAM, "delete", "akey", "k", "--timeout=60s"]);
+    wso2.audit().assert_clean();
+}
+
 /// One key at one server.
 struct Life {
     cluster: Arc<Cluster>,
@@ -88,7 +166,9 @@ async fn life(bed: &Bed) {
     if capabilities.overlap != Overlap::None && !bed.one_secret {
         life.a_rotation_is_not_noticed("Overlap").await;
     }
-    life.a_rotation_is_not_noticed("ReplaceClient").await;
+    if !capabilities.applications {
+        life.a_rotation_is_not_noticed("ReplaceClient").await;
+    }
     if capabilities.secret_at_rotation.is_some() {
         life.a_cut_is_announced().await;
     }

@@ -15,7 +15,7 @@ fn keys(namespace: &'static str, key_manager: &str) -> Kills {
         namespace,
         keys: KEYS,
         times: 0,
-        spec: json!({"keyManagerRef": {"name": key_manager}}),
+        specs: vec![json!({"keyManagerRef": {"name": key_manager}})],
         flags: &[],
     }
 }

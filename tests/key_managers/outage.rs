@@ -29,7 +29,7 @@ async fn a_keycloak_that_is_away_for_a_minute_costs_nothing() {
         namespace: "outage",
         keys,
         times: 0,
-        spec: json!({"keyManagerRef": {"name": ROTATING}, "lifetimes": {"accessToken": "1m"}}),
+        specs: vec![json!({"keyManagerRef": {"name": ROTATING}, "lifetimes": {"accessToken": "1m"}})],
         flags: &[],
     };
     // The tokens of these are due for renewal while the server is away, and half of them rotate.

@@ -158,7 +158,7 @@ async fn story_22_changes_at_the_same_time_are_tried_again() {
         namespace: "story-22",
         keys: 20,
         times: 0,
-        spec: json!({"keyManagerRef": {"name": ROTATING}}),
+        specs: vec![json!({"keyManagerRef": {"name": ROTATING}})],
         flags: &[],
     };
     team(&cluster, "story-22").await;

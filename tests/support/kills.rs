@@ -17,8 +17,9 @@ pub(crate) struct Kills {
     pub(crate) keys: usize,
     /// So many kills.
     pub(crate) times: u64,
-    /// What each key's spec has beside its tokens.
-    pub(crate) spec: Value,
+    /// What specs have beside tokens, in turn. Where there are several, each round of them is an Application of its own, for key
+    /// managers that have one client for each environment of an Application.
+    pub(crate) specs: Vec<Value>,
     /// The operator's flags.
     pub(crate) flags: &'static [&'static str],
 }
@@ -34,6 +35,9 @@ impl Kills {
         );
         let mut rng = SmallRng::seed_from_u64(seed);
         team(cluster, self.namespace).await;
+        if self.specs.len() > 1 {
+            cluster.apply(&self.applications());
+        }
         let mut made = 0;
         for round in 0..kills {
             // Some keys are made and some rotate while the process dies.
@@ -76,10 +80,29 @@ impl Kills {
         clients
     }
 
+    fn application(&self, n: usize) -> String {
+        format!("shop-{}", n / self.specs.len())
+    }
+
+    /// The Applications of rounds.
+    fn applications(&self) -> Value {
+        let names = (0..self.keys).step_by(self.specs.len()).map(|n| self.application(n));
+        let one = |name| {
+            json!({
+                "apiVersion": "appkeys.dev/v1alpha1", "kind": "Application",
+                "metadata": {"name": name, "namespace": self.namespace}, "spec": {},
+            })
+        };
+        json!({"apiVersion": "v1", "kind": "List", "items": names.map(one).collect::<Vec<_>>()})
+    }
+
     /// Keys of these numbers, with this trigger.
     pub(crate) fn list(&self, some: &[usize], trigger: &str) -> Value {
         let one = |n: &usize| {
-            let mut spec = self.spec.clone();
+            let mut spec = self.specs[n % self.specs.len()].clone();
+            if self.specs.len() > 1 {
+                spec["applicationRef"] = json!({"name": self.application(*n)});
+            }
             spec["accessTokens"] = json!([{"name": "t"}]);
             spec["rotation"]["overlap"] = json!("2s");
             spec["rotation"]["trigger"] = json!(trigger);

@@ -44,12 +44,12 @@ pub(super) struct Scene {
 
 /// Whom a token is for.
 pub(super) enum Audience {
-    /// Its issuer.
+    /// The issuer.
     Issuer,
-    /// The client itself.
+    /// The client that it was given to.
     Client,
-    /// An API.
-    Api(&'static str),
+    /// This one.
+    Given(&'static str),
 }
 
 /// The key manager, where it is none of the operator's own.
@@ -105,7 +105,7 @@ impl Scene {
             key: "shop-orders",
             secret: "shop-orders",
             by_hand: "shop-signer",
-            audience: Audience::Api("https://orders.example.com"),
+            audience: Audience::Given("https://orders.example.com"),
             token_type: "JWT",
             claims: &["iss", "client_id", "aud", "scope"],
             docs: "docs/key-managers/keycloak.md",
@@ -141,7 +141,7 @@ impl Scene {
             key: "shop-orders",
             secret: "shop-orders",
             by_hand: "shop-signer",
-            audience: Audience::Api("api://default"),
+            audience: Audience::Given("api://default"),
             token_type: "",
             claims: &["iss", "cid", "aud", "sub"],
             docs: "docs/key-managers/okta.md",
@@ -149,27 +149,26 @@ impl Scene {
         })
     }
 
-    /// At a double of WSO2 API Manager, which nobody can run here.
+    /// At a double of WSO2 API Manager 4.7.
     pub(super) async fn wso2(folder: &Path) -> anyhow::Result<Self> {
         let wso2 = Wso2::start(Settings::of(Version::V4_7)).await?;
-        let url = wso2.url();
-        say("this is NOT WSO2 API Manager, which cannot be run here, but a double of it: a small server that behaves");
-        say("as WSO2's documents and source say, held to its own OpenAPI files. No call leaves this machine.");
+        say(
+            "this is NOT WSO2 API Manager but a double of it: a small server that behaves as WSO2's documents and source say,",
+        );
+        say("held to WSO2's own OpenAPI files. No call leaves this machine.");
         say(&format!(
-            "it is up: {url}, as version 4.7, whose clients have several secrets"
+            "it is up: {}, as version 4.7 with its resident key manager, which keeps several consumer secrets",
+            wso2.url()
         ));
-        let credential = json!({"username": wso2.user(), "password": wso2.password()});
-        let secrets = secrets(&[("wso2-operator", credential), ("wso2-ca", json!({"ca.crt": wso2.ca()}))]);
+        let user = json!({"username": wso2.user(), "password": wso2.password()});
+        let secrets = secrets(&[("wso2-operator", user), ("wso2-ca", json!({"ca.crt": wso2.ca()}))]);
         let examples = repository().join("examples/wso2");
         let manager = std::fs::read_to_string(examples.join("key-manager.yaml")).context("read an example")?;
-        let manager = manager
-            .replace("https://apim.example.com:9443", url)
-            // Its CA is no public one.
-            .replace("  limits:", "  caBundleRef: {name: wso2-ca}\n  limits:");
+        let manager = manager.replace("https://apim.example.com:9443", wso2.url());
         let mut paths = written(folder, &secrets, manager)?;
         paths.extend(["key.yaml", "login.yaml"].map(|name| examples.join(name)));
         Ok(Self {
-            shown: "examples/wso2/ (with the double's values; adopt.yaml needs a client to adopt)",
+            shown: "examples/wso2/ (with the double's values; adopt.yaml needs a consumer key to adopt)",
             files: paths,
             key: "shop-orders",
             secret: "shop-orders",

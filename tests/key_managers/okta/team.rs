@@ -1,73 +1,32 @@
 //! Keys of a namespace with an Okta org of its own, and the org.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::ops::Deref;
 
-use appkeys::api::{ApplicationKey, conditions};
-use serde_json::{Value, json};
 use testbed::key_managers::okta::{App, Okta};
 
 use super::trap::org;
-use crate::{
-    key_managers::beds::{self, Bed},
-    support::{Cluster, key, team, token},
-};
-
-pub(super) type Entries = BTreeMap<String, String>;
+pub(super) use crate::key_managers::team::{Entries, version, works};
+use crate::key_managers::{beds::Bed, team};
 
 /// A namespace with its own KeyManager.
 pub(super) struct Team {
     pub(super) okta: Okta,
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) namespace: &'static str,
+    team: team::Team,
+}
+
+impl Deref for Team {
+    type Target = team::Team;
+
+    fn deref(&self) -> &team::Team {
+        &self.team
+    }
 }
 
 impl Team {
     pub(super) async fn new(namespace: &'static str) -> Self {
         let okta = org().await;
-        let cluster = beds::cluster().await;
-        team(&cluster, namespace).await;
-        Bed::okta(&okta).install_in(&cluster, namespace);
-        Self {
-            okta,
-            cluster,
-            namespace,
-        }
-    }
-
-    pub(super) fn apply(&self, name: &str, spec: &Value) {
-        let mut spec = spec.clone();
-        spec["keyManagerRef"] = json!({"kind": "KeyManager", "name": "okta"});
-        self.cluster.apply(&key(self.namespace, name, &spec));
-    }
-
-    /// A key that is ready, and its Secret.
-    pub(super) async fn made(&self, name: &str, spec: &Value) -> Entries {
-        self.apply(name, spec);
-        self.cluster.ready(self.namespace, name).await;
-        self.secret(name).await
-    }
-
-    pub(super) async fn secret(&self, name: &str) -> Entries {
-        self.cluster.secret(self.namespace, name).await
-    }
-
-    /// Waits until a key says this, in a message with these words.
-    pub(super) async fn says(&self, name: &str, condition: &str, reason: &str, words: &[&str]) -> ApplicationKey {
-        let good = |key: &ApplicationKey| {
-            let conditions = key.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            let mut said = conditions.iter().filter(|c| c.type_ == condition);
-            said.any(|c| c.reason == reason && words.iter().all(|word| c.message.contains(word)))
-        };
-        self.cluster.key_until(self.namespace, name, good).await
-    }
-
-    /// Waits until a key is ready and says this no more.
-    pub(super) async fn is_well(&self, name: &str, condition: &str) -> ApplicationKey {
-        let good = |key: &ApplicationKey| {
-            let conditions = key.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            conditions::is_true(conditions, "Ready") && conditions::reason(conditions, condition).is_none()
-        };
-        self.cluster.key_until(self.namespace, name, good).await
+        let team = team::Team::new(namespace, &Bed::okta(&okta)).await;
+        Self { okta, team }
     }
 
     pub(super) fn app(&self, entries: &Entries) -> Option<App> {
@@ -87,13 +46,4 @@ impl Team {
         assert!(left.iter().all(|app| app.profile.is_none()), "{left:?}");
         self.okta.audit().assert_clean();
     }
-}
-
-pub(super) async fn works(entries: &Entries) -> bool {
-    token(entries, &[]).await.0 == 200
-}
-
-pub(super) fn version(key: &ApplicationKey) -> i64 {
-    let credential = key.status.as_ref().and_then(|status| status.credential.as_ref());
-    credential.map_or(0, |credential| credential.version)
 }
