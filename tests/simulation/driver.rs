@@ -100,11 +100,6 @@ impl KeyManager for Driver {
     ) -> Result<Registered, Error> {
         let (client, properties, secret) = (client.clone(), properties.clone(), secret.clone());
         let what = format!("register {}", client.id);
-        if self.capabilities.applications {
-            let of = client.clone();
-            self.call("make the application", true, move |server| server.make_application(&of))
-                .await?;
-        }
         self.call(&what, true, move |server| {
             server.register(&client, &properties, &secret)
         })
@@ -170,15 +165,7 @@ impl KeyManager for Driver {
     async fn delete(&self, client: &Client) -> Result<Changed, Error> {
         let client = client.clone();
         let what = format!("delete {}", client.id);
-        let of = client.clone();
-        let deleted = self.call(&what, true, move |server| Ok(server.delete(&client))).await?;
-        if self.capabilities.applications {
-            self.call("delete the application", true, move |server| {
-                server.delete_empty_application(&of)
-            })
-            .await?;
-        }
-        Ok(deleted)
+        self.call(&what, true, move |server| Ok(server.delete(&client))).await
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {
