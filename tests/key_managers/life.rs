@@ -69,7 +69,7 @@ async fn a_key_lives_at_a_server_that_is_easy_about_registration() {
 async fn life_at_wso2(version: Version, name: &'static str) {
     provider();
     let wso2 = Wso2::start(Settings::of(version)).await.unwrap();
-    let body = json!({"name": "Somebody else's", "throttlingPolicy": "Unlimited"});
+    let body = json!({"name": "by hand", "throttlingPolicy": "Unlimited"});
     assert_eq!(wso2.by_hand(wso2.user(), "POST", "/applications", &body).0, 201);
     let before = wso2.state().applications.clone();
     life(&Bed::wso2(&wso2, name)).await;

@@ -15,7 +15,7 @@ use rustls::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    runtime::{Builder, Runtime},
+    runtime::Builder,
     sync::oneshot,
     task::JoinSet,
 };
@@ -89,13 +89,17 @@ impl TlsServer {
             .enable_all()
             .build()
             .context("make a runtime")?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener).context("listen in a runtime")?
+        };
         let (stop, stopped) = oneshot::channel();
         let (ends, ended) = oneshot::channel();
         let acceptor = self.acceptor.clone();
         thread::Builder::new()
             .name("tls-server".into())
             .spawn(move || {
-                run(&runtime, listener, acceptor, router, stopped);
+                runtime.block_on(serve(listener, acceptor, router, stopped));
                 let _nobody_waits = ends.send(());
             })
             .context("start a thread")?;
@@ -113,28 +117,19 @@ impl TlsServer {
 }
 
 /// Until `stopped` resolves, which it does when its sender is dropped.
-fn run(
-    runtime: &Runtime,
-    listener: Listener,
-    acceptor: TlsAcceptor,
-    router: Router,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    runtime.block_on(async {
-        let listener = TcpListener::from_std(listener).expect("a listener of this runtime");
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                _ = &mut stopped => break,
-                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                    connections.spawn(connection(stream, acceptor.clone(), router.clone()));
-                },
-                Some(_) = connections.join_next() => {},
-            }
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, router: Router, mut stopped: oneshot::Receiver<()>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut stopped => break,
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                connections.spawn(connection(stream, acceptor.clone(), router.clone()));
+            },
+            Some(_) = connections.join_next() => {},
         }
-        drop(listener);
-        connections.shutdown().await;
-    });
+    }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {

@@ -7,3 +7,4 @@ mod others; // those of key managers behind WSO2
 mod refusals; // what wrong input gets, with WSO2's own numbers
 mod lost; // each call of each verb lost, before and after its effect
 mod stories; // what went wrong elsewhere
+mod docs; // what its page tells people to do there
