@@ -8,15 +8,11 @@ use crate::{
 };
 
 #[tokio::test]
-async fn what_presets_and_templates_may_be() {
+async fn what_presets_may_be() {
     let cluster = Cluster::shared().await;
     let mut table = Table::of(&cluster).await;
-    let text = "{{ client_id }}";
-    let template = |name: &str| json!({"templates": {name: text}});
     let rename = |preset: &str, to: &str| json!({"preset": preset, "keys": [{"from": "issuer-uri", "to": to}]});
     let of_the_preset = Err("an entry cannot have the name of one that the preset makes");
-    let made = |preset: &str, name: &str| json!({"preset": preset, "templates": {name: text}});
-    let of_a_preset = Err("a template cannot have the name of an entry that the preset makes");
     let basic = "kubernetes.io/basic-auth";
     let binding = "servicebinding.io/oauth2";
     for (case, secret, wanted) in [
@@ -58,6 +54,31 @@ async fn what_presets_and_templates_may_be() {
             of_the_preset,
         ),
         ("a variable elsewhere", rename("spring", "CLIENT_ID"), Ok(())),
+    ] {
+        let object = key("default", "k", &json!({ "secret": secret }));
+        table.create(case, object, wanted).await;
+    }
+    let proxy = json!({
+        "clientAuthentication": "None", "grantTypes": ["AuthorizationCode"], "redirectUris": ["https://a.example.com/cb"],
+        "secret": {"preset": "oauth2-proxy"},
+    });
+    let wanted = Err("oauth2-proxy needs a client secret");
+    table
+        .create("a proxy without a secret", key("default", "k", &proxy), wanted)
+        .await;
+    table.finish();
+}
+
+#[tokio::test]
+async fn what_templates_may_be() {
+    let cluster = Cluster::shared().await;
+    let mut table = Table::of(&cluster).await;
+    let text = "{{ client_id }}";
+    let template = |name: &str| json!({"templates": {name: text}});
+    let made = |preset: &str, name: &str| json!({"preset": preset, "templates": {name: text}});
+    let of_a_preset = Err("a template cannot have the name of an entry that the preset makes");
+    let basic = "kubernetes.io/basic-auth";
+    for (case, secret, wanted) in [
         ("a template", template("app.conf"), Ok(())),
         ("an empty one", json!({"templates": {"app.conf": ""}}), Ok(())),
         ("a hidden file", template(".npmrc"), Ok(())),
@@ -102,14 +123,6 @@ async fn what_presets_and_templates_may_be() {
         let object = key("default", "k", &json!({ "secret": secret }));
         table.create(case, object, wanted).await;
     }
-    let proxy = json!({
-        "clientAuthentication": "None", "grantTypes": ["AuthorizationCode"], "redirectUris": ["https://a.example.com/cb"],
-        "secret": {"preset": "oauth2-proxy"},
-    });
-    let wanted = Err("oauth2-proxy needs a client secret");
-    table
-        .create("a proxy without a secret", key("default", "k", &proxy), wanted)
-        .await;
     table.finish();
 }
 
