@@ -104,7 +104,7 @@ pub trait KeyManager: std::fmt::Debug + Send + Sync {
     /// The client with its newest secret, where that can be read back.
     async fn read_secret(&self, client: &Client) -> Result<Option<Answer>, Error>;
 
-    /// Ends all secrets but `current` at `end`; never later than an end already set.
+    /// Ends all secrets but `current` at `end`; never later than an end already set. A newer one that nobody published yet may stay.
     async fn retire(&self, client: &Client, current: Current<'_>, end: Timestamp) -> Result<Changed, Error>;
 
     /// Deletes a client; one with another mark is left alone, and as if it were not there.

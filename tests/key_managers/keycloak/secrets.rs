@@ -80,6 +80,41 @@ async fn k11_the_end_of_a_rotated_secret_is_ours() {
 }
 
 #[tokio::test]
+async fn k11_a_secret_that_was_never_published_is_in_nobody_s_way() {
+    let trap = Trap::at(ROTATING).await;
+    let published = trap.made().await;
+    let lost = Entropy::system().client_secret().unwrap();
+    let wanted = NewSecret {
+        published: Some(&published),
+        ..secret(Room::Keep, &lost)
+    };
+    let added = trap.driver.add_secret(&trap.client, wanted).await.unwrap();
+    assert!(matches!(added, SecretAdded::Added(_)), "{added:?}");
+    let before = trap.seen().await;
+    // The process died here. What it had not done yet about the secret before the published one is done: the server has ended it.
+    let current = Current {
+        kind: CredentialKind::Secret,
+        secret: &published,
+        version: 1,
+    };
+    let now = Clock::system().now();
+    for end in [now, now + SignedDuration::from_mins(5)] {
+        let retired = trap.driver.retire(&trap.client, current, end).await.unwrap();
+        assert!(matches!(retired, Changed::Done(_)), "{retired:?}");
+    }
+    assert_eq!(trap.seen().await, before);
+    // The next secret takes the place of the lost one.
+    let new = Entropy::system().client_secret().unwrap();
+    let wanted = NewSecret {
+        published: Some(&published),
+        ..secret(Room::Replace, &new)
+    };
+    let added = trap.driver.add_secret(&trap.client, wanted).await.unwrap();
+    assert!(matches!(added, SecretAdded::Added(_)), "{added:?}");
+    assert!(trap.works(&published).await && trap.works(&new).await && !trap.works(&lost).await);
+}
+
+#[tokio::test]
 async fn k11_a_client_outside_the_policy_has_one_secret() {
     let trap = Trap::at(BED).await;
     let old = trap.made().await;
