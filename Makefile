@@ -28,8 +28,11 @@ demo: tools ## See it work: an API server, the operator, manifests, Secrets that
 
 .PHONY: test
 test: test-tools ## Prove everything: unit tests, simulation, a real API server, real key managers
-	@echo "== building the test bed's Kubernetes binaries and Helm where they are missing"
+	@echo "== building the operator, the test bed and the tests"
 	cargo build --locked --workspace --all-targets
+	@echo "== docs"
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	@echo "== building the test bed's Kubernetes binaries and Helm where they are missing"
 	$${CARGO_TARGET_DIR:-target}/debug/testbed kubernetes
 	$${CARGO_TARGET_DIR:-target}/debug/testbed helm
 	@echo "== installing the key managers that tests run against where they are missing"
@@ -37,8 +40,6 @@ test: test-tools ## Prove everything: unit tests, simulation, a real API server,
 	@echo "== tests"
 	@# More at once than there are cores: most wait for servers.
 	cargo test --locked --workspace -- --test-threads=3
-	@echo "== docs"
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 .PHONY: bench
 bench: tools ## Measure what it costs, in a few minutes: KEYS=1000 SECONDS=60 KEYCLOAK_KEYS=500 (KEYS=10000 is the long form)

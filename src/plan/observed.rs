@@ -439,7 +439,8 @@ impl Observed {
     }
 
     /// Hash of all that the client is given and of where its key manager is; a change means that the key manager and the
-    /// Secret must be told. Its part after the dot is of what the client can do, without its names: see [`may_stay`].
+    /// Secret must be told. Its part after the dot is of what the client can do, without its names: see
+    /// [`may_stay`](super::hand::may_stay).
     pub fn properties_hash(&self, target: &Target) -> String {
         let properties = self.properties(target);
         let nameless = Properties {
