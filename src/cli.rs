@@ -23,6 +23,7 @@ use crate::{
     entropy::Entropy,
     operator::{self, OperatorConfig},
     release::{self, ReleaseConfig},
+    scope::Scope,
     telemetry::{self, LogFormat},
 };
 
@@ -72,6 +73,14 @@ pub struct ReleaseArgs {
     /// How long a leader's claim lasts without renewal, in seconds.
     #[arg(long, env = "APPKEYS_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..=600))]
     lease_seconds: u64,
+    /// The namespaces that the operator looks after in limited mode; absent: all.
+    #[arg(
+        long,
+        env = "APPKEYS_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAMESPACE,..."
+    )]
+    namespaces: Vec<String>,
     /// How long the operator may take to stop.
     #[arg(long, env = "APPKEYS_PATIENCE", default_value = "3m")]
     patience: api::Duration,
@@ -86,6 +95,20 @@ pub struct RunArgs {
     /// The operator's own namespace, where its records and keys are.
     #[arg(long, env = "APPKEYS_NAMESPACE", default_value = "appkeys")]
     namespace: String,
+    /// The operator's own Deployment in it, which events are about that have no other place.
+    #[arg(long, env = "APPKEYS_DEPLOYMENT", default_value = "appkeys")]
+    deployment: String,
+    /// Limited mode: look after these namespaces only, with permissions in them alone. Needs --cluster-id; there are no ClusterKeyManagers, save the one of --resident-file.
+    #[arg(
+        long,
+        env = "APPKEYS_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAMESPACE,..."
+    )]
+    namespaces: Vec<String>,
+    /// In limited mode: the spec of a resident key manager (YAML), which keys name `{kind: ClusterKeyManager, name: resident}` and which is their default.
+    #[arg(long, env = "APPKEYS_RESIDENT_FILE", value_name = "FILE")]
+    resident_file: Option<PathBuf>,
     /// Name of this process in the Lease. Default: the host's name.
     #[arg(long, env = "APPKEYS_IDENTITY")]
     identity: Option<String>,
@@ -139,14 +162,24 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     let (subscriber, log) = telemetry::subscriber(&args.log, format, std::io::stderr).context("read --log")?;
     tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
     provider()?;
+    let scope = Scope::of(&args.namespaces, args.resident_file.as_deref())?;
+    // A variable that is there and empty is as if it were not there.
+    let cluster_id = args.cluster_id.filter(|id| !id.is_empty());
+    if scope.limited().is_some() && cluster_id.is_none() {
+        bail!("--namespaces needs --cluster-id: namespace kube-system, whose uid it would be, is not one of them");
+    }
+    if scope.limited().is_some() && args.update_crds {
+        bail!("--update-crds is not for limited mode (--namespaces), which changes nothing of the cluster");
+    }
     let service = format!("https://appkeys.{}.svc:8443", args.namespace);
     let config = OperatorConfig {
         resident_url: args
             .resident_url
             .map_or_else(|| Url::parse(&service), Ok)
             .context("read --namespace")?,
-        // A variable that is there and empty is as if it were not there.
-        cluster_id: args.cluster_id.filter(|id| !id.is_empty()),
+        cluster_id,
+        scope,
+        deployment: args.deployment,
         identity: args.identity.filter(|name| !name.is_empty()).unwrap_or_else(identity),
         namespace: args.namespace,
         resident_address: args.resident_address,
@@ -173,6 +206,7 @@ fn release(args: &ReleaseArgs) -> anyhow::Result<()> {
         namespace: args.namespace.clone(),
         deployment: args.deployment.clone(),
         identity: identity(),
+        scope: Scope::of(&args.namespaces, None)?,
         lease_duration: Duration::from_secs(args.lease_seconds),
         patience: args.patience.0.try_into().context("read --patience")?,
     };

@@ -7,28 +7,20 @@ use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use semver::Version;
 use tokio::time::sleep;
 
-use crate::api::{self, DEFINITIONS_VERSION, FIELD_MANAGER};
+use crate::api::{self, DEFINITIONS_VERSION, FIELD_MANAGER, GROUP, VERSION};
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Waits until the custom resources are served; says what is missing whenever that changes.
+/// Waits until the custom resources are served; says what is missing whenever that changes. By discovery, which every account may ask.
 pub async fn served(client: &Client) {
     let mut said = String::new();
-    let crds = Api::<CustomResourceDefinition>::all(client.clone());
     loop {
-        let (mut missing, mut unknown) = (vec![], None);
-        for crd in api::all_crds() {
-            match crds.get_metadata_opt(&crd.name_any()).await {
-                Ok(Some(_)) => {}
-                Ok(None) => missing.push(crd.name_any()),
-                Err(error) => unknown = Some(words(&error)),
-            }
-        }
-        let missing = missing.join(", ");
+        let (missing, unknown) = match missing(client).await {
+            Ok(missing) if missing.is_empty() => return,
+            Ok(missing) => (missing.join(", "), None),
+            Err(error) => (String::new(), Some(words(&error))),
+        };
         let state = unknown.clone().unwrap_or_else(|| missing.clone());
-        if state.is_empty() {
-            return;
-        }
         if said != state {
             if let Some(error) = unknown {
                 tracing::error!(error, "custom resources cannot be looked up: waiting");
@@ -42,6 +34,18 @@ pub async fn served(client: &Client) {
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// The definitions that are not served.
+async fn missing(client: &Client) -> kube::Result<Vec<String>> {
+    let served = match client.list_api_group_resources(&format!("{GROUP}/{VERSION}")).await {
+        Ok(list) => list.resources,
+        Err(kube::Error::Api(status)) if status.is_not_found() => vec![],
+        Err(error) => return Err(error),
+    };
+    let is_served = |crd: &CustomResourceDefinition| served.iter().any(|one| one.name == crd.spec.names.plural);
+    let missing = api::all_crds().into_iter().filter(|crd| !is_served(crd));
+    Ok(missing.map(|crd| crd.name_any()).collect())
 }
 
 /// Replaces the definitions that are older than this program. One that is as old or newer is left: a program that is

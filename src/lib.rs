@@ -10,6 +10,7 @@ pub mod key_manager;
 
 pub mod cli;
 pub mod operator;
+pub mod scope;
 pub mod definitions;
 pub mod release;
 pub mod leader;

@@ -32,6 +32,7 @@ use crate::{
     },
     leader::{self, LeaderConfig, Leadership},
     metrics::Metrics,
+    scope::Scope,
     telemetry::LogFilter,
 };
 
@@ -42,6 +43,10 @@ pub struct OperatorConfig {
     pub cluster_id: Option<String>,
     /// The operator's own namespace.
     pub namespace: String,
+    /// The operator's own Deployment there.
+    pub deployment: String,
+    /// Which namespaces it looks after.
+    pub scope: Scope,
     /// Who this process is.
     pub identity: String,
     /// Where the resident key manager listens.
@@ -134,6 +139,8 @@ pub async fn run(
     let settings = Settings {
         cluster_id,
         operator_namespace: config.namespace.clone(),
+        deployment: config.deployment.clone(),
+        scope: config.scope.clone(),
         deletion_deadline: config.deletion_deadline.into(),
         namespace_calls: config.namespace_calls,
     };
@@ -192,6 +199,7 @@ fn resident_key_managers(
         entropy: entropy.clone(),
         client: guarded.clone(),
         namespace: config.namespace.clone(),
+        scope: config.scope.clone(),
     }
 }
 

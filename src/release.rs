@@ -22,6 +22,7 @@ use crate::{
     leader::{self, LeaderConfig, Leadership},
     metrics::Metrics,
     operator,
+    scope::Scope,
 };
 
 /// How `appkeys release` is to run.
@@ -31,6 +32,8 @@ pub struct ReleaseConfig {
     pub namespace: String,
     /// The operator's Deployment in it.
     pub deployment: String,
+    /// Which namespaces the operator looks after.
+    pub scope: Scope,
     /// Who this process is.
     pub identity: String,
     /// How long a claim to lead lasts without renewal.
@@ -65,13 +68,17 @@ pub async fn run(kube: Config, config: ReleaseConfig) -> anyhow::Result<()> {
             .await
             .context("another operator holds the Lease appkeys: stop it first")?;
         let mut released = vec![];
-        for resource in [
+        let cluster = config.scope.limited().is_none().then(ClusterKeyManager::api_resource);
+        let kinds = [
             ApplicationKey::api_resource(),
             Application::api_resource(),
             KeyManager::api_resource(),
-            ClusterKeyManager::api_resource(),
-        ] {
-            let count = release(&guarded, &resource).await?;
+        ];
+        for resource in kinds.into_iter().chain(cluster) {
+            let mut count = 0;
+            for place in config.scope.places() {
+                count += release(&guarded, place.as_deref(), &resource).await?;
+            }
             released.push(format!("{count} {}", resource.plural));
         }
         say(&format!("released: {}", released.join(", ")))
@@ -121,12 +128,12 @@ async fn stop_operator(client: &Client, config: &ReleaseConfig) -> anyhow::Resul
     }
 }
 
-/// Takes our finalizer from all objects of a kind; how many had it.
-async fn release(client: &Client, resource: &ApiResource) -> anyhow::Result<usize> {
+/// Takes our finalizer from all objects of a kind in a place; how many had it.
+async fn release(client: &Client, place: Option<&str>, resource: &ApiResource) -> anyhow::Result<usize> {
     let mut released = 0;
     for _ in 0..ROUNDS {
         let (mut done, mut again) = (0, false);
-        let all = Api::<DynamicObject>::all_with(client.clone(), resource);
+        let all = objects(client, place, resource);
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = match all.list(&params).await {
@@ -157,6 +164,14 @@ async fn release(client: &Client, resource: &ApiResource) -> anyhow::Result<usiz
     bail!("{} change all the time: is another operator at work?", resource.plural)
 }
 
+/// The objects of a kind in a namespace, or all of them.
+fn objects(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
 enum Released {
     Done,
     HadNone,
@@ -175,10 +190,7 @@ async fn release_one(client: &Client, resource: &ApiResource, object: DynamicObj
     ]);
     let patch: json_patch::Patch = serde_json::from_value(patch).context("make a patch")?;
     let (name, namespace) = (object.name_any(), object.namespace());
-    let api = match &namespace {
-        Some(namespace) => Api::<DynamicObject>::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
-    };
+    let api = objects(client, namespace.as_deref(), resource);
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     api::{
-        ClusterKeyManager, KeyManager as NamespacedKeyManager, KeyManagerKind, KeyManagerSpec, KeyManagerStatus,
-        Limits, conditions::Say,
+        ClusterKeyManager, ClusterKeyManagerSpec, KeyManager as NamespacedKeyManager, KeyManagerKind, KeyManagerSpec,
+        KeyManagerStatus, Limits, conditions::Say,
     },
     key_manager::{Capabilities, Endpoints, KeyManager, Opened, Wanted, budget::Budget, gate::Gate},
     metrics::NAMESPACED,
@@ -48,6 +48,12 @@ pub async fn reconcile(ctx: &Context, kind: KeyManagerKind, name: &Name) -> Agai
 }
 
 async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
+    if let Some(limited) = ctx.settings.scope.limited() {
+        return Ok(match limited.key_manager(name) {
+            Some(spec) => of_file(ctx, name, spec).await,
+            None => Again::OnChange,
+        });
+    }
     let api = Api::<ClusterKeyManager>::all(ctx.client.clone());
     let Some(object) = api.get_opt(&name.name).await? else {
         gone(ctx, KeyManagerKind::ClusterKeyManager, name);
@@ -89,6 +95,36 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     )
     .await?;
     Ok(again)
+}
+
+/// A key manager that is no object: what its status would say is a line of the log and, where it is trouble, an event.
+async fn of_file(ctx: &Context, name: &Name, spec: &ClusterKeyManagerSpec) -> Again {
+    let opened = ctx.drivers.open(Wanted::cluster(name, spec)).await;
+    let again = renewal(&opened);
+    let limits = spec.limits.as_ref();
+    let gate = gate(ctx, &name.name, limits, true, None);
+    let entry = KeyManagerEntry {
+        access: spec.access.clone(),
+        default: spec.default,
+        ..entry(ctx, &opened, &ObjectMeta::default(), None, limits, gate)
+    };
+    let before = {
+        let world = ctx.world.lock();
+        let known = world
+            .key_managers
+            .get(&(KeyManagerKind::ClusterKeyManager, name.clone()));
+        known.map(|known| said(&known.driver).map(|_| ()).map_err(Clone::clone))
+    };
+    match said(&entry.driver) {
+        Ok(_) if before == Some(Ok(())) => {}
+        Ok((endpoints, _)) => {
+            tracing::info!(key_manager = %name, issuer = endpoints.issuer, "keys may use this key manager");
+        }
+        Err(say) if before.as_ref() == Some(&Err(say.clone())) => {}
+        Err(say) => report::key_manager_not_ready(ctx, name, say).await,
+    }
+    remember(ctx, KeyManagerKind::ClusterKeyManager, name, entry);
+    again
 }
 
 async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {

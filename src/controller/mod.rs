@@ -21,6 +21,7 @@ pub mod tombstone;
 pub mod census;
 mod departed;
 mod drift;
+pub mod follow;
 pub mod watch;
 pub mod world;
 
@@ -50,6 +51,7 @@ use crate::{
     key_manager::{Drivers, budget::NamespaceBudgets},
     leader::Leadership,
     metrics::Metrics,
+    scope::Scope,
 };
 use queue::{Cause, Item, Name, Queue};
 use world::World;
@@ -61,6 +63,10 @@ pub struct Settings {
     pub cluster_id: String,
     /// Where the operator's own Secrets are.
     pub operator_namespace: String,
+    /// The operator's own Deployment there: events that have no other place are about it.
+    pub deployment: String,
+    /// Which namespaces are looked after.
+    pub scope: Scope,
     /// How long a key's deletion may wait for a key manager.
     pub deletion_deadline: SignedDuration,
     /// Calls a second that a namespace may have made at all its own key managers.

@@ -124,7 +124,7 @@ pub async fn orphan(ctx: &Context, o: &Observed, at: &KeyManagerRef, id: &str) -
     let about = if o.lives() {
         o.key.object_ref(&())
     } else {
-        key_manager(at, &name.namespace)
+        key_manager(ctx, at, &name.namespace)
     };
     // Each orphan has an event of its own, so a recorder that remembers none before it.
     let recorder = Recorder::new(ctx.client.clone(), reporter());
@@ -138,7 +138,7 @@ pub async fn entombed(ctx: &Context, key: &Name, at: &KeyManagerRef, id: &str) {
     tracing::warn!(%key, key_manager = %at, id, "the key goes, its client is still to be deleted");
     let recorder = Recorder::new(ctx.client.clone(), reporter());
     let event = warning("ClientLeft", "Clean", &text);
-    if let Err(error) = publish_or_on_operator(ctx, &recorder, &event, &key_manager(at, &key.namespace)).await {
+    if let Err(error) = publish_or_on_operator(ctx, &recorder, &event, &key_manager(ctx, at, &key.namespace)).await {
         tracing::warn!(%key, error = %Failure::from(error), "event not written");
     }
 }
@@ -154,9 +154,20 @@ pub async fn no_credentials(ctx: &Context, name: &Name) {
     };
     let event = warning("NoCredentials", "Clean", &text);
     // By the recorder that remembers: it is looked at again and again until it is gone.
-    let about = key_manager(&reference, &name.namespace);
+    let about = key_manager(ctx, &reference, &name.namespace);
     if let Err(error) = publish_or_on_operator(ctx, &ctx.recorder, &event, &about).await {
         tracing::debug!(key_manager = %name, error = %Failure::from(error), "event not written");
+    }
+}
+
+/// A key manager that is no object cannot be used.
+pub async fn key_manager_not_ready(ctx: &Context, name: &Name, say: &Say) {
+    tracing::warn!(key_manager = %name, reason = say.reason, message = say.message, "key manager is not ready");
+    let text = format!("key manager {name}: {}", say.message);
+    let recorder = Recorder::new(ctx.client.clone(), reporter());
+    let event = warning(say.reason, "Open", &text);
+    if let Err(error) = recorder.publish(&event, &operator(ctx)).await {
+        tracing::warn!(key_manager = %name, error = %Failure::from(error), "event not written");
     }
 }
 
@@ -168,16 +179,7 @@ async fn publish_or_on_operator(
     about: &ObjectReference,
 ) -> kube::Result<()> {
     match recorder.publish(event, about).await {
-        Err(kube::Error::Api(status)) if namespace_goes(&status) => {
-            let operator = ObjectReference {
-                api_version: Some("apps/v1".to_owned()),
-                kind: Some("Deployment".to_owned()),
-                name: Some("appkeys".to_owned()),
-                namespace: Some(ctx.settings.operator_namespace.clone()),
-                ..ObjectReference::default()
-            };
-            recorder.publish(event, &operator).await
-        }
+        Err(kube::Error::Api(status)) if namespace_goes(&status) => recorder.publish(event, &operator(ctx)).await,
         other => other,
     }
 }
@@ -188,8 +190,22 @@ fn namespace_goes(status: &Status) -> bool {
     status.is_forbidden() && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// A key manager that a key of `namespace` names, for events.
-fn key_manager(reference: &KeyManagerRef, namespace: &str) -> ObjectReference {
+/// The operator's own Deployment, for events.
+fn operator(ctx: &Context) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: Some("Deployment".to_owned()),
+        name: Some(ctx.settings.deployment.clone()),
+        namespace: Some(ctx.settings.operator_namespace.clone()),
+        ..ObjectReference::default()
+    }
+}
+
+/// A key manager that a key of `namespace` names, for events; the operator's Deployment for one that is no object.
+fn key_manager(ctx: &Context, reference: &KeyManagerRef, namespace: &str) -> ObjectReference {
+    if reference.kind == KeyManagerKind::ClusterKeyManager && ctx.settings.scope.limited().is_some() {
+        return operator(ctx);
+    }
     ObjectReference {
         api_version: Some(format!("{GROUP}/{VERSION}")),
         kind: Some(reference.kind.to_string()),

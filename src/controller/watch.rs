@@ -1,24 +1,18 @@
 //! Watches: events of the cluster become memory and work. Nothing here calls a key manager or writes.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use backon::ExponentialBuilder;
-use futures::{Stream, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
-    Api, Resource, ResourceExt as _,
+    Api, Resource as _, ResourceExt as _,
     core::{DeserializeGuard, PartialObjectMeta},
-    runtime::{
-        WatchStreamExt as _,
-        utils::{Backoff, ResetTimerBackoff},
-        watcher,
-        watcher::Event,
-    },
+    runtime::watcher,
 };
 use tokio::sync::oneshot;
 
 use super::{
     Context,
+    follow::{self, Followed, name, readable},
     queue::{Cause, Item, Name},
     secrets::{COMPONENT_LABEL, STATE_COMPONENT, doubtful, handled, tampered, tombstone_of},
     world::SecretMeta,
@@ -31,91 +25,8 @@ use crate::{
         identity,
         observed::ApplicationView,
     },
+    scope::RESIDENT,
 };
-
-/// Follows one kind for ever. `synced` is told when everything that was there at the start has been seen.
-async fn follow<K>(
-    events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
-    kind: &'static str,
-    synced: oneshot::Sender<()>,
-    mut apply: impl FnMut(K),
-    mut delete: impl FnMut(Name),
-    mut known: impl FnMut() -> Vec<Name>,
-) where
-    K: Resource,
-{
-    let mut synced = Some(synced);
-    let mut seen: Option<BTreeSet<Name>> = None;
-    let mut events = pin!(events);
-    loop {
-        match events.try_next().await {
-            Ok(Some(Event::Init)) => seen = Some(BTreeSet::new()),
-            Ok(Some(Event::InitApply(object))) => {
-                if let Some(seen) = &mut seen {
-                    seen.insert(name(&object));
-                }
-                apply(object);
-            }
-            Ok(Some(Event::InitDone)) => {
-                let seen = seen.take().unwrap_or_default();
-                for gone in known().into_iter().filter(|name| !seen.contains(name)) {
-                    delete(gone);
-                }
-                if let Some(synced) = synced.take() {
-                    let _ = synced.send(());
-                }
-            }
-            Ok(Some(Event::Apply(object))) => apply(object),
-            Ok(Some(Event::Delete(object))) => delete(name(&object)),
-            Ok(None) => return,
-            Err(error) => tracing::warn!(kind, error = watch_error(&error), "watch interrupted"),
-        }
-    }
-}
-
-/// A watch error without the body of any object.
-fn watch_error(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status.message.clone(),
-        _ => "no answer from the API server".to_owned(),
-    }
-}
-
-/// An object that can be read; of another one the log says which it is, and the rest goes on without it.
-fn readable<K: Resource>(object: DeserializeGuard<K>, kind: &'static str) -> Result<K, Name> {
-    let name = name(&object);
-    object.0.map_err(|error| {
-        tracing::warn!(kind, object = %name, error = error.error, "an object cannot be read: mend it, or bring its definition up to date: `appkeys crds | kubectl apply --server-side -f -`");
-        name
-    })
-}
-
-fn name<K: Resource>(object: &K) -> Name {
-    let meta = object.meta();
-    Name::new(
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
-}
-
-fn watch<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Result<Event<K>, watcher::Error>>
-where
-    K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
-{
-    watcher(api, config).backoff(backoff())
-}
-
-/// How long an interrupted watch waits. Without jitter, which a handful of watches does not need: a simulation can replay it.
-pub fn backoff() -> impl Backoff + use<> {
-    let doubled = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(800))
-        .with_max_delay(Duration::from_secs(30))
-        .with_factor(2.0)
-        .without_max_times();
-    ResetTimerBackoff::new(watcher::ExponentialBackoff::from(doubled), Duration::from_mins(2))
-}
 
 /// Follows everything, for ever: first what keys depend on, then the keys, so that the first look at a key sees the rest.
 pub async fn run(ctx: Arc<Context>) {
@@ -157,6 +68,13 @@ async fn key_managers_opened(ctx: &Context) {
 }
 
 async fn watch_namespaces(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
+    if let Some(limited) = ctx.settings.scope.limited() {
+        let named = limited.namespaces.iter();
+        let unlabelled = named.map(|name| (name.clone(), BTreeMap::new()));
+        ctx.world.lock().namespaces.extend(unlabelled);
+        let _ = synced.send(());
+        return;
+    }
     let api = Api::<PartialObjectMeta<Namespace>>::all(ctx.client.clone());
     let apply = |namespace: PartialObjectMeta<Namespace>| {
         let labels = namespace.labels().clone();
@@ -179,19 +97,17 @@ async fn watch_namespaces(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
             .map(|name| Name::new("", name))
             .collect()
     };
-    follow(
-        watch(api, watcher::Config::default()),
-        "Namespace",
-        synced,
+    let what = Followed {
+        kind: "Namespace",
+        config: watcher::Config::default(),
         apply,
         delete,
         known,
-    )
-    .await;
+    };
+    follow::of_cluster(api, what, synced).await;
 }
 
 async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
-    let api = Api::<DeserializeGuard<Application>>::all(ctx.client.clone());
     let apply = |application: DeserializeGuard<Application>| {
         let Ok(application) = readable(application, "Application") else {
             return;
@@ -233,54 +149,54 @@ async fn watch_applications(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         }
     };
     let known = || ctx.world.lock().applications.keys().cloned().collect();
-    follow(
-        watch(api, watcher::Config::default()),
-        "Application",
-        synced,
+    let what = Followed {
+        kind: "Application",
+        config: watcher::Config::default(),
         apply,
         delete,
         known,
-    )
-    .await;
+    };
+    follow::everywhere(&ctx.client, ctx.settings.scope.places(), what, synced).await;
 }
 
 async fn watch_cluster_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
-    let api = Api::<PartialObjectMeta<ClusterKeyManager>>::all(ctx.client.clone());
     let add = |name: Name| {
         ctx.add(Item::KeyManager(KeyManagerKind::ClusterKeyManager, name), Cause::Change);
     };
-    let known = || ctx.known_key_managers(KeyManagerKind::ClusterKeyManager);
-    follow(
-        watch(api, watcher::Config::default()),
-        "ClusterKeyManager",
-        synced,
-        |object| add(name(&object)),
-        add,
-        known,
-    )
-    .await;
+    if let Some(limited) = ctx.settings.scope.limited() {
+        if limited.resident.is_some() {
+            add(Name::new("", RESIDENT));
+        }
+        let _ = synced.send(());
+        return;
+    }
+    let api = Api::<PartialObjectMeta<ClusterKeyManager>>::all(ctx.client.clone());
+    let what = Followed {
+        kind: "ClusterKeyManager",
+        config: watcher::Config::default(),
+        apply: |object: PartialObjectMeta<ClusterKeyManager>| add(name(&object)),
+        delete: add,
+        known: || ctx.known_key_managers(KeyManagerKind::ClusterKeyManager),
+    };
+    follow::of_cluster(api, what, synced).await;
 }
 
 async fn watch_key_managers(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
-    let api = Api::<PartialObjectMeta<KeyManager>>::all(ctx.client.clone());
     let add = |name: Name| {
         ctx.add(Item::KeyManager(KeyManagerKind::KeyManager, name), Cause::Change);
     };
-    let known = || ctx.known_key_managers(KeyManagerKind::KeyManager);
-    follow(
-        watch(api, watcher::Config::default()),
-        "KeyManager",
-        synced,
-        |object| add(name(&object)),
-        add,
-        known,
-    )
-    .await;
+    let what = Followed {
+        kind: "KeyManager",
+        config: watcher::Config::default(),
+        apply: |object: PartialObjectMeta<KeyManager>| add(name(&object)),
+        delete: add,
+        known: || ctx.known_key_managers(KeyManagerKind::KeyManager),
+    };
+    follow::everywhere(&ctx.client, ctx.settings.scope.places(), what, synced).await;
 }
 
 /// Metadata only: the operator never holds the values of all Secrets.
 async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
-    let api = Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone());
     // The resident key manager follows its records itself.
     let selector = format!(
         "{}={},{COMPONENT_LABEL} notin ({})",
@@ -288,7 +204,6 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         hints::MANAGED_BY,
         resident::record::COMPONENT
     );
-    let config = watcher::Config::default().labels(&selector);
     let apply = |secret: PartialObjectMeta<Secret>| {
         let name = name(&secret);
         match secret.labels().get(COMPONENT_LABEL).map(String::as_str) {
@@ -364,11 +279,22 @@ async fn watch_secrets(ctx: &Arc<Context>, synced: oneshot::Sender<()>) {
         }
     };
     let known = || ctx.world.lock().secrets.keys().cloned().collect();
-    follow(watch(api, config), "Secret", synced, apply, delete, known).await;
+    let mut places = ctx.settings.scope.places();
+    let own = Some(ctx.settings.operator_namespace.clone());
+    if ctx.settings.scope.limited().is_some() && !places.contains(&own) {
+        places.push(own);
+    }
+    let what = Followed {
+        kind: "Secret",
+        config: watcher::Config::default().labels(&selector),
+        apply,
+        delete,
+        known,
+    };
+    follow::everywhere(&ctx.client, places, what, synced).await;
 }
 
 async fn watch_keys(ctx: &Arc<Context>) {
-    let api = Api::<DeserializeGuard<ApplicationKey>>::all(ctx.client.clone());
     let (synced, seen) = oneshot::channel();
     let apply = |key: DeserializeGuard<ApplicationKey>| {
         let mut key = match readable(key, "ApplicationKey") {
@@ -392,14 +318,14 @@ async fn watch_keys(ctx: &Arc<Context>) {
         ctx.add(Item::Key(name), Cause::Change);
     };
     let known = || ctx.world.lock().keys().cloned().collect();
-    let watched = follow(
-        watch(api, watcher::Config::default()),
-        "ApplicationKey",
-        synced,
+    let what = Followed {
+        kind: "ApplicationKey",
+        config: watcher::Config::default(),
         apply,
         delete,
         known,
-    );
+    };
+    let watched = follow::everywhere(&ctx.client, ctx.settings.scope.places(), what, synced);
     let applications = async {
         // Keys are known now: Applications and key managers that wait for them can be told.
         if seen.await.is_ok() {

@@ -87,7 +87,7 @@ pub enum Proof {
 }
 
 /// Whether a client that was given `applied` and cannot be changed serves as well where it should have `wanted`: both are
-/// [`properties_hash`](crate::plan::Observed::properties_hash), and differ in names, or in where the key manager is.
+/// [`properties_hash`](crate::plan::observed::Observed::properties_hash), and differ in names, or in where the key manager is.
 pub fn may_stay(applied: &str, wanted: &str) -> bool {
     let nameless = |hash: &str| hash.split_once('.').map(|(_, nameless)| nameless.to_owned());
     nameless(applied).is_some_and(|applied| Some(applied) == nameless(wanted))

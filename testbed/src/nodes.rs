@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::{
     authentication::v1::TokenRequest,
-    core::v1::{Container, Pod},
+    core::v1::{ConfigMap, Container, Pod, Volume},
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -244,7 +244,16 @@ impl Host {
         let ports = Ports::free()?;
         let mut command = Command::new(&self.binary);
         command.env_clear().env("KUBECONFIG", kubeconfig).env("HOSTNAME", &name);
-        command.envs(environment(container)?);
+        let mounts = self.mounts(&name, &spec.volumes.unwrap_or_default(), container).await?;
+        // Where a Pod would see its files.
+        let place = |value: String| {
+            let mount = mounts
+                .iter()
+                .find_map(|(path, folder)| Some((folder, value.strip_prefix(path.as_str())?)));
+            mount.map_or_else(|| value.clone(), |(folder, rest)| format!("{}{rest}", folder.display()))
+        };
+        let variables = environment(container)?.into_iter();
+        command.envs(variables.map(|(name, value)| (name, place(value))));
         let arguments = container.args.clone().unwrap_or_default();
         command.args(&arguments);
         if arguments.first().is_some_and(|first| first == "run") {
@@ -258,6 +267,30 @@ impl Host {
             ending: false,
             name,
         })
+    }
+
+    /// The folders of ConfigMaps, each with the path that it has in the container.
+    async fn mounts(
+        &self,
+        pod: &str,
+        volumes: &[Volume],
+        container: &Container,
+    ) -> anyhow::Result<Vec<(String, PathBuf)>> {
+        let mut mounts = vec![];
+        for mount in container.volume_mounts.iter().flatten() {
+            let volume = volumes.iter().find(|volume| volume.name == mount.name);
+            let map = volume.and_then(|volume| volume.config_map.as_ref());
+            let map = map.with_context(|| format!("volume {} is no ConfigMap", mount.name))?;
+            let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.namespace);
+            let data = api.get(&map.name).await?.data.unwrap_or_default();
+            let folder = self.folder.path().join(format!("{pod}.{}", mount.name));
+            std::fs::create_dir_all(&folder).context("make a folder")?;
+            for (name, text) in data {
+                std::fs::write(folder.join(name), text).context("write a ConfigMap's entry")?;
+            }
+            mounts.push((mount.mount_path.clone(), folder));
+        }
+        Ok(mounts)
     }
 
     /// What a kubelet would mount.

@@ -14,6 +14,7 @@ mod life; // install, upgrade, rollback, uninstall, install again
 mod availability; // tokens while Pods come and go
 mod definitions;
 mod permissions;
+mod limited; // a few namespaces, and nothing of the cluster
 mod docs;
 
 use serde_json::Value;

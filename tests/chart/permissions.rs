@@ -14,7 +14,7 @@ use super::{
 use crate::support::{Cluster, key, leads, repository, team, token};
 
 /// One thing that may be done or was done: group, resource with its part, verb, and the name where a rule says one.
-type Act = (String, String, String, Option<String>);
+pub(super) type Act = (String, String, String, Option<String>);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_permission_is_used_and_no_request_is_refused() {
@@ -25,61 +25,83 @@ async fn every_permission_is_used_and_no_request_is_refused() {
     installed.install(&["--set", "replicas=1"]);
     let cluster = &installed.cluster;
 
-    keys(cluster).await;
-    key_managers(cluster).await;
-    trouble(cluster).await;
+    cluster.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
+    cluster.ready("team-a", "shop-production").await;
+    for namespace in ["team", "own", "trouble"] {
+        team(cluster, namespace).await;
+    }
+    keys(cluster, "team").await;
+    key_managers(cluster, "own").await;
+    second_key_manager(cluster).await;
+    trouble(cluster, "trouble").await;
     definitions(&installed).await;
     uninstall(&installed).await;
 
-    let record = cluster.plane.audited().unwrap();
-    let record: Vec<Value> = record.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let record = Record::of(&cluster.plane);
+    let objects = render(&json!({})).unwrap();
     for (account, role, least) in [(operator, "appkeys", 40), (hook, "appkeys-release", 12)] {
-        let asked: Vec<_> = record
-            .iter()
-            .filter(|event| event["user"]["username"] == account)
-            .collect();
-        let refused: BTreeSet<_> = asked
-            .iter()
+        record.nothing_refused(account);
+        let granted = [("ClusterRole", role), ("Role", role)].map(|(kind, name)| granted(&objects, kind, name));
+        let granted: BTreeSet<_> = granted.into_iter().flatten().collect();
+        record.all_used(account, &granted, |_| true);
+        assert!(granted.len() >= least, "{role} has only {} grants", granted.len());
+    }
+}
+
+/// What the API server was asked.
+pub(super) struct Record(Vec<Value>);
+
+impl Record {
+    pub(super) fn of(plane: &ControlPlane) -> Self {
+        let record = plane.audited().unwrap();
+        Self(record.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    }
+
+    pub(super) fn asked_by(&self, account: &str) -> impl Iterator<Item = &Value> {
+        self.0.iter().filter(move |event| event["user"]["username"] == account)
+    }
+
+    pub(super) fn nothing_refused(&self, account: &str) {
+        let refused: BTreeSet<_> = self
+            .asked_by(account)
             .filter(|event| event["annotations"]["authorization.k8s.io/decision"] != "allow")
             .map(|event| format!("{} {}", event["verb"], event["requestURI"]))
             .collect();
-        assert!(refused.is_empty(), "the chart does not grant {role} {refused:#?}");
-        let done: BTreeSet<_> = asked.iter().map(|event| act(event)).collect();
-        let granted = granted(role);
+        assert!(refused.is_empty(), "the chart does not grant {account} {refused:#?}");
+    }
+
+    /// All that is granted was done, in one of the places.
+    pub(super) fn all_used(&self, account: &str, granted: &BTreeSet<Act>, place: impl Fn(&Value) -> bool) {
+        let there = self
+            .asked_by(account)
+            .filter(|event| place(&event["objectRef"]["namespace"]));
+        let done: BTreeSet<_> = there.map(act).collect();
         let unused: Vec<_> = granted.difference(&done).collect();
         assert!(
             unused.is_empty(),
-            "the chart grants {role} what is never done: {unused:#?}"
-        );
-        assert!(
-            granted.len() >= least,
-            "only {} grants of {role} were found",
-            granted.len()
+            "the chart grants {account} what is never done: {unused:#?}"
         );
     }
 }
 
-/// What the chart's roles of this name grant.
-fn granted(name: &str) -> BTreeSet<Act> {
+/// What a role of the chart grants.
+pub(super) fn granted(objects: &[Value], kind: &str, name: &str) -> BTreeSet<Act> {
     let mut all = BTreeSet::new();
-    let objects = render(&json!({})).unwrap();
-    for kind in ["ClusterRole", "Role"] {
-        for rule in object(&objects, kind, name)["rules"].as_array().unwrap() {
-            let words = |what: &str| -> Vec<String> {
-                let words = rule[what].as_array().into_iter().flatten();
-                words.map(|word| word.as_str().unwrap().to_owned()).collect()
-            };
-            assert!(!rule.to_string().contains('*'), "{rule}");
-            let group = words("apiGroups").pop().unwrap();
-            let mut names: Vec<_> = words("resourceNames").into_iter().map(Some).collect();
-            if names.is_empty() {
-                names.push(None);
-            }
-            for resource in words("resources") {
-                for verb in words("verbs") {
-                    let act = |name: &Option<String>| (group.clone(), resource.clone(), verb.clone(), name.clone());
-                    all.extend(names.iter().map(act));
-                }
+    for rule in object(objects, kind, name)["rules"].as_array().unwrap() {
+        let words = |what: &str| -> Vec<String> {
+            let words = rule[what].as_array().into_iter().flatten();
+            words.map(|word| word.as_str().unwrap().to_owned()).collect()
+        };
+        assert!(!rule.to_string().contains('*'), "{rule}");
+        let group = words("apiGroups").pop().unwrap();
+        let mut names: Vec<_> = words("resourceNames").into_iter().map(Some).collect();
+        if names.is_empty() {
+            names.push(None);
+        }
+        for resource in words("resources") {
+            for verb in words("verbs") {
+                let act = |name: &Option<String>| (group.clone(), resource.clone(), verb.clone(), name.clone());
+                all.extend(names.iter().map(act));
             }
         }
     }
@@ -109,75 +131,85 @@ fn act(event: &Value) -> Act {
 }
 
 /// A key is made, rotated and deleted, its Secret comes back, and tokens are revoked and refused.
-async fn keys(cluster: &Cluster) {
-    cluster.kubectl(&["apply", "-f", &repository("examples/quickstart.yaml")]);
-    cluster.ready("team-a", "shop-production").await;
-    team(cluster, "team").await;
+pub(super) async fn keys(cluster: &Cluster, namespace: &str) {
     let rotated = |trigger: &str| {
         let rotation = json!({"overlap": "1s", "trigger": trigger});
         key(
-            "team",
+            namespace,
             "k",
             &json!({"rotation": rotation, "accessTokens": [{"name": "t"}]}),
         )
     };
     cluster.apply(&rotated("one"));
-    cluster.ready("team", "k").await;
-    let before = cluster.secret("team", "k").await;
+    cluster.ready(namespace, "k").await;
+    let before = cluster.secret(namespace, "k").await;
     cluster.apply(&rotated("two"));
     let idle = |key: &ApplicationKey| {
         let credential = key.status.as_ref().and_then(|status| status.credential.as_ref());
         credential.is_some_and(|credential| credential.version == 2 && credential.previous_valid_until.is_none())
     };
-    cluster.key_until("team", "k", idle).await;
+    cluster.key_until(namespace, "k", idle).await;
     assert_eq!(token(&before, &[]).await.0, 401);
-    cluster.kubectl(&["-n", "team", "delete", "secret", "k"]);
-    let back = async || cluster.plane.kubectl(&["-n", "team", "get", "secret", "k"]).is_ok();
+    cluster.kubectl(&["-n", namespace, "delete", "secret", "k"]);
+    let back = async || cluster.plane.kubectl(&["-n", namespace, "get", "secret", "k"]).is_ok();
     cluster.until("the Secret to come back", back).await;
     let replaced = json!({"rotation": {"strategy": "ReplaceClient", "overlap": "1s", "trigger": "three"}});
-    cluster.apply(&key("team", "replaced", &json!({})));
-    cluster.ready("team", "replaced").await;
-    cluster.apply(&key("team", "replaced", &replaced));
-    cluster.ready("team", "replaced").await;
-    cluster.kubectl(&["-n", "team", "delete", "akey", "--all", "--timeout=60s"]);
-    cluster.kubectl(&["-n", "team", "delete", "akapp", "shop", "--timeout=60s"]);
+    cluster.apply(&key(namespace, "replaced", &json!({})));
+    cluster.ready(namespace, "replaced").await;
+    cluster.apply(&key(namespace, "replaced", &replaced));
+    cluster.ready(namespace, "replaced").await;
+    cluster.kubectl(&["-n", namespace, "delete", "akey", "--all", "--timeout=60s"]);
+    cluster.kubectl(&["-n", namespace, "delete", "akapp", "shop", "--timeout=60s"]);
 }
 
-/// Key managers of the cluster and of a namespace, for one of which nobody answers; one is left for the uninstallation.
-async fn key_managers(cluster: &Cluster) {
+/// Key managers of a namespace where nobody answers; one is left for the uninstallation.
+pub(super) async fn key_managers(cluster: &Cluster, namespace: &str) {
     let spec = json!({"oidc": {"issuer": "https://nowhere.invalid"}});
-    let object = |kind: &str, metadata: Value, spec: &Value| {
-        cluster.apply(&json!({"apiVersion": "appkeys.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}));
+    let object = |name: &str| {
+        let metadata = json!({"name": name, "namespace": namespace});
+        cluster.apply(
+            &json!({"apiVersion": "appkeys.dev/v1alpha1", "kind": "KeyManager", "metadata": metadata, "spec": spec}),
+        );
     };
-    team(cluster, "own").await;
-    object("KeyManager", json!({"name": "own", "namespace": "own"}), &spec);
+    object("own");
     let reference = json!({"keyManagerRef": {"kind": "KeyManager", "name": "own"}});
-    cluster.apply(&key("own", "k", &reference));
-    let status = |kind: &str, name: &str| {
-        let path = "-o=jsonpath={.status.conditions[?(@.type=='Ready')].status}";
-        cluster.kubectl(&["-n", "own", "get", kind, name, path])
-    };
+    cluster.apply(&key(namespace, "k", &reference));
+    let status = |name: &str| ready(cluster, &["-n", namespace, "get", "km", name]);
     cluster
         .until("the KeyManager to say that it is unreachable", async || {
-            status("km", "own") == "False"
+            status("own") == "False"
         })
         .await;
-    object("KeyManager", json!({"name": "left", "namespace": "own"}), &spec);
-    let left = async || status("km", "left") == "False";
+    object("left");
+    let left = async || status("left") == "False";
     cluster.until("another KeyManager to say the same", left).await;
-    object("ClusterKeyManager", json!({"name": "second"}), &json!({"resident": {}}));
+    cluster.kubectl(&["-n", namespace, "delete", "akey", "k", "--timeout=60s"]);
+    cluster.kubectl(&["-n", namespace, "delete", "km", "own", "--timeout=60s"]);
+}
+
+/// What the condition `Ready` says of what is asked for.
+fn ready(cluster: &Cluster, get: &[&str]) -> String {
+    let path = "-o=jsonpath={.status.conditions[?(@.type=='Ready')].status}";
+    cluster.kubectl(&[get, &[path]].concat())
+}
+
+/// A key manager of the cluster comes and goes.
+async fn second_key_manager(cluster: &Cluster) {
+    let metadata = json!({"name": "second"});
+    let spec = json!({"resident": {}});
+    cluster.apply(
+        &json!({"apiVersion": "appkeys.dev/v1alpha1", "kind": "ClusterKeyManager", "metadata": metadata, "spec": spec}),
+    );
     cluster
         .until("a second resident key manager", async || {
-            status("ckm", "second") == "True"
+            ready(cluster, &["get", "ckm", "second"]) == "True"
         })
         .await;
     cluster.kubectl(&["delete", "ckm", "second", "--timeout=60s"]);
-    cluster.kubectl(&["-n", "own", "delete", "akey", "k", "--timeout=60s"]);
-    cluster.kubectl(&["-n", "own", "delete", "km", "own", "--timeout=60s"]);
 }
 
 /// The same trouble twice, which is one event that is counted, and a key that cannot be read.
-async fn trouble(cluster: &Cluster) {
+pub(super) async fn trouble(cluster: &Cluster, namespace: &str) {
     let says = |wanted: &'static str| {
         move |key: &ApplicationKey| {
             let status = key
@@ -187,12 +219,11 @@ async fn trouble(cluster: &Cluster) {
             status.is_some_and(|status| conditions::reason(&status.conditions, "Ready") == Some(wanted))
         }
     };
-    team(cluster, "trouble").await;
     for _ in 0..2 {
-        cluster.apply(&key("trouble", "k", &json!({"scopes": ["none:such"]})));
-        cluster.key_until("trouble", "k", says("AccessDenied")).await;
-        cluster.apply(&key("trouble", "k", &json!({"scopes": null})));
-        cluster.ready("trouble", "k").await;
+        cluster.apply(&key(namespace, "k", &json!({"scopes": ["none:such"]})));
+        cluster.key_until(namespace, "k", says("AccessDenied")).await;
+        cluster.apply(&key(namespace, "k", &json!({"scopes": null})));
+        cluster.ready(namespace, "k").await;
     }
     let anything = json!([{
         "op": "replace",
@@ -209,7 +240,7 @@ async fn trouble(cluster: &Cluster) {
         &patch,
     ]);
     let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
-    let unreadable = key("trouble", "unreadable", &json!({"environment": "Staging"}));
+    let unreadable = key(namespace, "unreadable", &json!({"environment": "Staging"}));
     std::fs::write(file.path(), unreadable.to_string()).unwrap();
     let apply = ["apply", "-f", file.path().to_str().unwrap()];
     cluster
@@ -218,7 +249,7 @@ async fn trouble(cluster: &Cluster) {
         })
         .await;
     let said = async || {
-        let text = cluster.kubectl(&["-n", "trouble", "get", "akey", "unreadable", "-o", "json"]);
+        let text = cluster.kubectl(&["-n", namespace, "get", "akey", "unreadable", "-o", "json"]);
         text.contains("InvalidObject")
     };
     cluster.until("the key to say that it cannot be read", said).await;
@@ -251,7 +282,7 @@ async fn definitions(installed: &Installed) {
 }
 
 /// Without an operator, and without the Lease that one would have left.
-async fn uninstall(installed: &Installed) {
+pub(super) async fn uninstall(installed: &Installed) {
     let cluster = &installed.cluster;
     cluster.kubectl(&["-n", NAMESPACE, "scale", "deployment", "appkeys", "--replicas=0"]);
     cluster

@@ -15,6 +15,7 @@ use appkeys::{
             store::RecordStore,
         },
     },
+    scope::Scope,
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::{Value, json};
@@ -268,6 +269,7 @@ pub(crate) fn key_managers(local_allowed: bool) -> (MemoryApi, KeyManagers) {
         entropy: entropy.clone(),
         client: client.clone(),
         namespace: "appkeys".into(),
+        scope: Scope::Cluster,
     };
     let remote = RemoteKeyManagers {
         client,

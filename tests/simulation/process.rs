@@ -10,6 +10,7 @@ use appkeys::{
     },
     leader::{self, LeaderConfig, Leadership},
     metrics::Metrics,
+    scope::Scope,
 };
 use jiff::SignedDuration;
 use kube::Client;
@@ -71,6 +72,8 @@ impl Bench {
         let settings = Settings {
             cluster_id: self.cluster_id.clone(),
             operator_namespace: "appkeys".into(),
+            deployment: "appkeys".into(),
+            scope: Scope::Cluster,
             deletion_deadline: SignedDuration::from_hours(1),
             namespace_calls: NonZeroU32::new(10).unwrap(),
         };
@@ -145,6 +148,7 @@ impl Bench {
             entropy: self.entropy.clone(),
             client: guarded.clone(),
             namespace: "appkeys".into(),
+            scope: Scope::Cluster,
         };
         Arc::new(SimulatedDrivers {
             resident,

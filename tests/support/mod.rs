@@ -372,6 +372,11 @@ pub(crate) fn key(namespace: &str, name: &str, spec: &serde_json::Value) -> serd
 /// A namespace with Application `shop`.
 pub(crate) async fn team(cluster: &Cluster, namespace: &str) {
     cluster.namespace(namespace).await;
+    application(cluster, namespace);
+}
+
+/// The Application that the keys of a namespace are of.
+pub(crate) fn application(cluster: &Cluster, namespace: &str) {
     cluster.apply(&json!({
         "apiVersion": "appkeys.dev/v1alpha1", "kind": "Application",
         "metadata": {"name": "shop", "namespace": namespace}, "spec": {},

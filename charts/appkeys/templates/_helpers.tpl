@@ -59,3 +59,29 @@ securityContext:
 resources: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* What the operator does with the objects of teams, in each namespace that it looks after. */}}
+{{- define "appkeys.teamRules" -}}
+- apiGroups: [appkeys.dev]
+  resources: [applications, applicationkeys, keymanagers{{ if not .Values.namespaces }}, clusterkeymanagers{{ end }}]
+  verbs: [get, list, watch, patch]
+- apiGroups: [appkeys.dev]
+  resources: [applications/status, applicationkeys/status, keymanagers/status{{ if not .Values.namespaces }}, clusterkeymanagers/status{{ end }}]
+  verbs: [update]
+- apiGroups: [appkeys.dev]
+  resources: [applicationkeys/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, update, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{- /* What `appkeys release` does there. */}}
+{{- define "appkeys.releaseRules" -}}
+- apiGroups: [appkeys.dev]
+  resources: [applications, applicationkeys, keymanagers{{ if not .Values.namespaces }}, clusterkeymanagers{{ end }}]
+  verbs: [list, patch]
+{{- end }}

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt as _,
@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     api::{ClusterKeyManager, ResidentSpec},
-    controller::{secrets::COMPONENT_LABEL, watch::backoff},
+    controller::{follow::backoff, secrets::COMPONENT_LABEL},
+    scope::RESIDENT,
 };
 
 /// How often a certificate is read that somebody else renews.
@@ -36,13 +37,23 @@ struct Followed {
 impl ResidentKeyManagers {
     /// Follows for ever.
     pub async fn follow(&self) {
-        let managers = Api::<DeserializeGuard<ClusterKeyManager>>::all(self.client.clone());
+        let mut seen = Followed::default();
+        let managers = match self.scope.limited() {
+            None => {
+                let all = Api::<DeserializeGuard<ClusterKeyManager>>::all(self.client.clone());
+                events(all, watcher::Config::default()).left_stream()
+            }
+            Some(limited) => {
+                let given = limited.resident.as_ref().and_then(|spec| spec.resident.clone());
+                seen.managers.extend(given.map(|spec| (RESIDENT.to_owned(), spec)));
+                stream::pending().right_stream()
+            }
+        };
         let selector = format!("{COMPONENT_LABEL} in ({SIGNING_KEYS}, {CERTIFICATE_COMPONENT})");
-        let mut managers = pin!(events(managers, watcher::Config::default()));
+        let mut managers = pin!(managers);
         let mut secrets = pin!(events(self.secrets(), watcher::Config::default().labels(&selector)));
         let mut ticks = interval(GIVEN_CERTIFICATE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = Followed::default();
         loop {
             tokio::select! {
                 Some(event) = managers.next() => {

@@ -25,6 +25,7 @@ use crate::{
     entropy::Entropy,
     key_manager::{Endpoints, Opened},
     plan::{hints, identity},
+    scope::Scope,
 };
 
 const DEFAULT_TOKEN_LIFETIME: i64 = 3600;
@@ -68,6 +69,8 @@ pub struct ResidentKeyManagers {
     pub client: Client,
     /// Where the operator's own Secrets are.
     pub namespace: String,
+    /// Whether resident key managers are objects of the cluster, or one is in a file.
+    pub scope: Scope,
 }
 
 impl std::fmt::Debug for ResidentKeyManagers {

@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     api::FIELD_MANAGER,
     clock::Clock,
-    controller::{secrets::COMPONENT_LABEL, watch::backoff},
+    controller::{follow::backoff, secrets::COMPONENT_LABEL},
     entropy::Entropy,
     plan::hints,
 };

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::record::{self, ClientRecord};
 use crate::{
-    controller::{secrets::COMPONENT_LABEL, watch::backoff},
+    controller::{follow::backoff, secrets::COMPONENT_LABEL},
     plan::hints,
 };
 
