@@ -31,6 +31,8 @@ mod another;
 #[cfg(test)]
 mod applications;
 #[cfg(test)]
+mod begun;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod given;

@@ -102,7 +102,7 @@ pub(super) fn keep(o: &Observed, target: &Target, published: &Published, now: Ti
     // A new name is not worth a new client, nor its workloads' trouble.
     let stays = o.hand.checked && may_stay(&published.hints.applied, &hash);
     if o.hand.unmanageable && !stays {
-        return Some(unmanageable(o, target, published, client, secret));
+        return Some(unmanageable(o, target, published, client, secret, now));
     }
     if o.hand.refused && !target.capabilities.chosen_identity() {
         if !o.hand.updated {
@@ -192,6 +192,7 @@ pub(super) fn unmanageable(
     published: &Published,
     client: Client,
     secret: SecretString,
+    now: Timestamp,
 ) -> Step {
     if o.hand.checked && target.capabilities.applications {
         let text = format!(
@@ -201,7 +202,9 @@ pub(super) fn unmanageable(
         return cannot_change(text);
     }
     if o.hand.checked {
-        return replace_client(o, target, client);
+        // It works: workloads may hold it and the one before.
+        return drains_first(o, "the change that needs another client", now)
+            .unwrap_or_else(|| replace_client(o, target, client));
     }
     if !o.hand.refused {
         return Step::Check {

@@ -97,29 +97,51 @@ pub(super) fn drained(o: &Observed, old: &PlacedClient) -> Step {
     })
 }
 
-/// What is recorded before a client takes the place of `old`.
+/// What is recorded before a client takes the place of `old`. One that was begun here for this key, and that nobody has, takes it:
+/// forgotten it would be left behind.
 pub(super) fn replaced(o: &Observed, target: &Target, old: PlacedClient) -> Step {
-    let replacements = o.replacements() + 1;
-    let making = o.chosen_client(target, replacements).map(|client| PlacedClient {
-        key_manager: target.reference.clone(),
-        client,
-    });
+    let nobody_has = |placed: &PlacedClient| {
+        let is_published = o.secret.ours().is_some_and(|published| published.is_of(placed));
+        placed.key_manager == target.reference && !is_same(&old, placed) && !is_published && !o.has_deleted(placed)
+    };
+    let chosen = |replacements| {
+        o.chosen_client(target, replacements).map(|client| PlacedClient {
+            key_manager: target.reference.clone(),
+            client,
+        })
+    };
+    let begun = o.state.making.clone().or_else(|| o.first_client());
+    let begun =
+        begun.filter(|begun| nobody_has(begun) && chosen(o.replacements()).is_some_and(|one| is_same(&one, begun)));
+    let replacements = o.replacements() + u32::from(begun.is_none());
+    let client = o.state.client.clone().filter(nobody_has);
     Step::write_state(State {
         replacements,
-        client: None,
-        answer: None,
+        answer: o.state.answer.clone().filter(|_| client.is_some()),
+        client,
         old: Some(old),
-        making,
-        attempt: None,
+        making: begun.or_else(|| chosen(replacements)),
+        attempt: o.state.attempt.clone(),
         tombstone: o.state.tombstone.clone(),
     })
 }
 
-/// A new client instead of this one: its secret can neither be read nor changed.
+fn is_same(one: &PlacedClient, other: &PlacedClient) -> bool {
+    one.key_manager == other.key_manager && one.client.id == other.client.id
+}
+
+/// A new client instead of this one: its secret can neither be read nor changed, or it cannot become what is asked for. While
+/// another one drains it goes at once: only one of them can be remembered.
 pub(super) fn replace_client(o: &Observed, target: &Target, client: Client) -> Step {
-    let key_manager = target.reference.clone();
-    let old = o.state.old.clone().unwrap_or(PlacedClient { key_manager, client });
-    replaced(o, target, old)
+    let lost = PlacedClient {
+        key_manager: target.reference.clone(),
+        client,
+    };
+    match &o.state.old {
+        None => replaced(o, target, lost),
+        Some(old) if is_same(old, &lost) || o.has_deleted(&lost) => replaced(o, target, old.clone()),
+        Some(_) => Step::DeleteClient(lost),
+    }
 }
 
 pub(super) fn published_at(o: &Observed, target: &Target, published: &Published) -> KeyManagerRef {
