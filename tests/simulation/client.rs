@@ -3,14 +3,14 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use appkeys::{
-    api::CredentialKind,
+    api::{CredentialKind, Environment},
     key_manager::{Category, Error, Mark, NewSecret, Overlap, Room, private_key::PrivateKey},
 };
 use jiff::Timestamp;
 use jsonwebtoken::jwk::Jwk;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::recorded::Recorded;
+use super::{applications::Application, recorded::Recorded};
 
 /// What a client proves itself with, as much of it as a server has.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +57,8 @@ pub(super) struct Held {
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) mark: Option<Mark>,
+    /// Its application and environment, where clients are in applications.
+    pub(super) home: Option<(Application, Environment)>,
     /// What it proves itself with.
     pub(super) kind: CredentialKind,
     /// The newest last.

@@ -100,6 +100,11 @@ impl KeyManager for Driver {
     ) -> Result<Registered, Error> {
         let (client, properties, secret) = (client.clone(), properties.clone(), secret.clone());
         let what = format!("register {}", client.id);
+        if self.capabilities.applications {
+            let of = client.clone();
+            self.call("make the application", true, move |server| server.make_application(&of))
+                .await?;
+        }
         self.call(&what, true, move |server| {
             server.register(&client, &properties, &secret)
         })
@@ -165,7 +170,15 @@ impl KeyManager for Driver {
     async fn delete(&self, client: &Client) -> Result<Changed, Error> {
         let client = client.clone();
         let what = format!("delete {}", client.id);
-        self.call(&what, true, move |server| Ok(server.delete(&client))).await
+        let of = client.clone();
+        let deleted = self.call(&what, true, move |server| Ok(server.delete(&client))).await?;
+        if self.capabilities.applications {
+            self.call("delete the application", true, move |server| {
+                server.delete_empty_application(&of)
+            })
+            .await?;
+        }
+        Ok(deleted)
     }
 
     async fn token(&self, request: TokenRequest<'_>) -> Result<TokenAnswer, Error> {

@@ -6,6 +6,7 @@ pub(crate) mod recorded; // what was found out about a real server
 pub(crate) mod profile; // kinds of key manager, most of them recorded
 mod client; // a client as a simulated server has it
 mod server; // key managers of every profile
+mod applications; // in which some of them keep clients
 mod servers; // those of one run
 mod driver; // a process's way to them
 mod schedule; // what happens to requests and calls on their way

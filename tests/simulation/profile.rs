@@ -41,7 +41,7 @@ pub(crate) enum Profile {
     GivenAtRotation,
 }
 
-/// All whose clients can be changed and deleted.
+/// All whose clients can be changed and deleted, however many are of one Application.
 pub(crate) const PROFILES: [Profile; 10] = [
     Profile::Resident,
     Profile::Keycloak,
@@ -60,8 +60,8 @@ pub(crate) fn all() -> impl Iterator<Item = Profile> {
     PROFILES.into_iter().chain([Profile::OidcUnmanaged])
 }
 
-/// Those, and those of which only the servers' tests make use.
-fn known() -> impl Iterator<Item = Profile> {
+/// Those, and those that have one client for each environment of an Application.
+pub(crate) fn with_applications() -> impl Iterator<Item = Profile> {
     all().chain([Profile::Wso2, Profile::Wso2Several])
 }
 
@@ -116,7 +116,7 @@ impl Profile {
     /// What it can do, and how it behaves.
     pub(crate) fn facts(self) -> &'static Recorded {
         static ALL: LazyLock<Vec<(Profile, Recorded)>> =
-            LazyLock::new(|| known().map(|profile| (profile, profile.read())).collect());
+            LazyLock::new(|| with_applications().map(|profile| (profile, profile.read())).collect());
         let found = ALL.iter().find(|(profile, _)| *profile == self);
         found.map(|(_, facts)| facts).unwrap()
     }

@@ -10,15 +10,20 @@ use testbed::memory_api::Id;
 
 use super::{
     bench::{Bench, ready},
-    profile::all,
+    profile::with_applications,
     runs::{run, side_by_side},
 };
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
+/// Their Applications and environments; some key managers have one client for each.
+const PLACES: [(&str, &str); 3] = [("shop", "Production"), ("shop", "Sandbox"), ("mobile", "Production")];
 
-/// A key's spec: what its client holds, where it is, and how it is rotated.
-fn spec(authentication: ClientAuthentication, more: &Value) -> Value {
-    let mut spec = json!({"rotation": {"overlap": "1m"}});
+/// The spec of the n-th key: what its client holds, where it is, and how it is rotated.
+fn spec(n: usize, authentication: ClientAuthentication, more: &Value) -> Value {
+    let (application, environment) = PLACES[n];
+    let mut spec = json!({
+        "applicationRef": {"name": application}, "environment": environment, "rotation": {"overlap": "1m"},
+    });
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     if authentication != ClientAuthentication::None {
         spec["clientAuthentication"] = json!(authentication);
@@ -29,7 +34,7 @@ fn spec(authentication: ClientAuthentication, more: &Value) -> Value {
 /// One life: edits, rotations, tampering, restarts and faults; then peace, in which all must heal.
 async fn life(seed: u64) -> Result<(), String> {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let profiles: Vec<_> = all().collect();
+    let profiles: Vec<_> = with_applications().collect();
     let mut profile = || profiles[rng.random_range(0..profiles.len())];
     let (first, second) = (profile(), profile());
     // A public client has what the bench gives it; the others say what they have, and may say something else later.
@@ -52,14 +57,16 @@ async fn life(seed: u64) -> Result<(), String> {
         bench.servers.0.values().for_each(|server| server.live_as_recorded());
     }
     bench.invariants.expect_overlap(SignedDuration::ZERO);
-    for (key, kind) in KEYS.iter().zip(kinds) {
-        bench.put_key(key, &spec(kind, &json!({"accessTokens": [{"name": "t"}]})));
+    let mobile = Id::ours("applications", "team", "mobile");
+    bench.api.edit(|store| store.put(&mobile, json!({"spec": {}})));
+    for (n, kind) in kinds.into_iter().enumerate() {
+        bench.put_key(KEYS[n], &spec(n, kind, &json!({"accessTokens": [{"name": "t"}]})));
     }
     bench.start_with(None, Some((rng.random(), 0.15)));
     for round in 0..rng.random_range(3..8) {
         let n = rng.random_range(0..KEYS.len());
         let (key, trigger) = (KEYS[n], format!("round-{round}"));
-        let put = |bench: &Bench, kind, more: Value| bench.put_key(key, &spec(kind, &more));
+        let put = |bench: &Bench, kind, more: Value| bench.put_key(key, &spec(n, kind, &more));
         match rng.random_range(0..10) {
             0 => put(
                 &bench,
@@ -112,7 +119,23 @@ async fn life(seed: u64) -> Result<(), String> {
     if clients.len() < KEYS.len() || clients.len() > KEYS.len() + named {
         return report(format!("clients {clients:?}, {named} orphans are named"));
     }
-    Ok(())
+    if !bench.servers.have_applications() {
+        return Ok(());
+    }
+    end(&mut bench).await
+}
+
+/// All keys are deleted; with their last keys applications go.
+async fn end(bench: &mut Bench) -> Result<(), String> {
+    KEYS.iter().for_each(|key| bench.delete_key(key));
+    let gone = |bench: &Bench| KEYS.iter().all(|key| bench.key(key).is_null());
+    let ended = bench.until(Duration::from_hours(1), gone).await;
+    let left = bench.servers.applications();
+    if ended && left == 0 {
+        return Ok(());
+    }
+    let text = format!("all keys are gone: {ended}, and {left} applications are left");
+    Err(format!("{text}\n{}", bench.trace()))
 }
 
 /// `SEEDS=n` runs so many, `SEED=s` just that one.

@@ -20,6 +20,7 @@ use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
+    applications::Applications,
     client::{Added, Held, Proof, Stored},
     profile::Profile,
     recorded::{Managed, Recorded},
@@ -31,6 +32,7 @@ pub(crate) struct Server {
     pub(super) facts: &'static Recorded,
     clock: Clock,
     clients: Mutex<BTreeMap<String, Stored>>,
+    pub(super) applications: Mutex<Applications>,
     counter: Mutex<u32>,
     /// Clients with the secrets that they were seen to authenticate with.
     used: Mutex<BTreeSet<(String, String)>>,
@@ -56,6 +58,7 @@ impl Server {
             facts,
             clock,
             clients: Mutex::default(),
+            applications: Mutex::default(),
             counter: Mutex::default(),
             used: Mutex::default(),
             down: AtomicBool::new(false),
@@ -112,7 +115,7 @@ impl Server {
         })
     }
 
-    fn clients(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
+    pub(super) fn clients(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
         self.clients.lock().unwrap()
     }
 
@@ -164,6 +167,13 @@ impl Server {
         if self.owned(&mut clients, client)?.is_some() {
             return Ok(Registered::Exists);
         }
+        let home = self.home(client)?;
+        if home.is_some() && clients.values().any(|other| other.home == home) {
+            return Err(Error::new(
+                Category::EnvironmentTaken,
+                "another client has this environment",
+            ));
+        }
         self.issue(secret.expose_secret().to_owned());
         let life = self
             .secret_life
@@ -177,6 +187,7 @@ impl Server {
         }
         let stored = Stored {
             mark: Some(client.mark.clone()),
+            home,
             kind,
             held: proof.map(|proof| Held { proof, ends }).into_iter().collect(),
             token: number,
@@ -370,6 +381,7 @@ impl Server {
             let held = proof.map(|proof| Held { proof, ends: None });
             let stored = Stored {
                 mark: None,
+                home: None,
                 kind,
                 held: held.into_iter().collect(),
                 token: 0,

@@ -32,4 +32,14 @@ impl Servers {
     pub(crate) fn ids(&self) -> Vec<String> {
         self.0.values().flat_map(|server| server.ids()).collect()
     }
+
+    /// How many applications there are in which clients are kept.
+    pub(crate) fn applications(&self) -> usize {
+        self.0.values().map(|server| server.applications().len()).sum()
+    }
+
+    /// Whether clients of one of them are in applications.
+    pub(crate) fn have_applications(&self) -> bool {
+        self.0.values().any(|server| server.facts.capabilities.applications)
+    }
 }

@@ -140,7 +140,7 @@ impl Bench {
     }
 
     /// Deletes a key of namespace `team` as a person does.
-    fn delete_key(&self, name: &str) {
+    pub(super) fn delete_key(&self, name: &str) {
         self.api
             .edit(|store| store.delete(&Id::ours("applicationkeys", "team", name)));
     }
