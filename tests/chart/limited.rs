@@ -80,12 +80,12 @@ async fn it_works_with_what_its_roles_grant_and_needs_all_of_it() {
     let plane = ControlPlane::start_audited(&[operator, hook]).await.unwrap();
     let installed = Installed::nothing_in(plane).await;
     let cluster = &installed.cluster;
-    for namespace in ["team-a", "other"] {
-        team(cluster, namespace).await;
-    }
+    cluster.namespace("team-a").await;
+    installed.install(&["--set", "replicas=1", "--values", VALUES]);
+    team(cluster, "other").await;
     // Nobody looks at this one.
     cluster.apply(&key("other", "k", &json!({})));
-    installed.install(&["--set", "replicas=1", "--values", VALUES]);
+    application(cluster, "team-a");
 
     cluster.apply(&key("team-a", "scoped", &json!({"scopes": ["orders:read"]})));
     let ready = cluster.ready("team-a", "scoped").await;
