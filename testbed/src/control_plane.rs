@@ -217,9 +217,22 @@ impl ControlPlane {
         &self.kubeconfig
     }
 
-    /// A kubeconfig for whoever has this token.
-    pub fn kubeconfig_with(&self, token: &str) -> String {
-        kubeconfig_text(self.port, &self.folder.path().join("certs/apiserver.crt"), token)
+    /// The API server's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A kubeconfig for whoever has this token; `port` leads to the API server.
+    pub fn kubeconfig_through(&self, port: u16, token: &str) -> String {
+        kubeconfig_text(port, &self.folder.path().join("certs/apiserver.crt"), token)
+    }
+
+    /// Stops the API server in the middle of everything, or lets it go on from there.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self, pause: bool) -> anyhow::Result<()> {
+        self.api_server.signal(if pause { "STOP" } else { "CONT" })
     }
 
     /// What the audited users have asked of the API server so far, as audit events, one a line.

@@ -6,6 +6,7 @@ pub mod process;
 pub mod control_plane;
 pub mod operator;
 pub mod helm;
+pub mod relay;
 pub mod nodes;
 pub mod prometheus_operator;
 pub mod counts;

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::{
-    authentication::v1::TokenRequest,
+    authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
     core::v1::{ConfigMap, Container, Pod, Volume},
 };
 use kube::{
@@ -30,7 +30,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{control_plane::ControlPlane, operator::Ports, process::Server};
+use crate::{control_plane::ControlPlane, operator::Ports, process::Server, relay::Relay};
 
 /// How often the Pods are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -58,10 +58,19 @@ struct Process {
     name: String,
     ports: Ports,
     server: Server,
+    /// Its way to the API server.
+    way: Relay,
     /// What was said of it last.
     said: Value,
     /// Its Pod is gone.
     ending: bool,
+}
+
+impl Running {
+    fn process(&mut self, pod: &str) -> anyhow::Result<&mut Process> {
+        let found = self.pods.values_mut().find(|process| process.name == pod);
+        found.with_context(|| format!("there is no Pod {pod}"))
+    }
 }
 
 impl Process {
@@ -75,12 +84,16 @@ struct Host {
     client: Client,
     binary: PathBuf,
     namespace: String,
-    /// A kubeconfig without its token.
+    /// The API server.
+    port: u16,
+    /// A kubeconfig without its port and its token.
     kubeconfig: String,
     folder: TempDir,
 }
 
 const TOKEN: &str = "the-token";
+/// A port that is no API server's.
+const PORT: u16 = 1;
 
 impl Nodes {
     /// Runs the Pods of `namespace` from now on; their program is `binary`, whatever their image is.
@@ -92,7 +105,8 @@ impl Nodes {
             client: plane.client().await?,
             binary: binary.to_owned(),
             namespace: namespace.to_owned(),
-            kubeconfig: plane.kubeconfig_with(TOKEN),
+            port: plane.port(),
+            kubeconfig: plane.kubeconfig_through(PORT, TOKEN),
             folder: tempfile::tempdir().context("make a folder")?,
         };
         let running = Arc::new(Mutex::new(Running::default()));
@@ -119,6 +133,24 @@ impl Nodes {
         let running = lock(&self.running);
         let all = running.pods.values().filter(|process| !process.ending);
         all.map(|process| (process.name.clone(), process.ports)).collect()
+    }
+
+    /// Kills the process of a Pod in the middle of everything.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&self, pod: &str) -> anyhow::Result<()> {
+        let mut running = lock(&self.running);
+        running.process(pod)?.server.signal("KILL")
+    }
+
+    /// Cuts the way of a Pod to the API server, or mends it.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn cut(&self, pod: &str, cut: bool) -> anyhow::Result<()> {
+        lock(&self.running).process(pod)?.way.cut(cut);
+        Ok(())
     }
 
     /// Whether nothing runs, not even what was told to end.
@@ -239,7 +271,10 @@ impl Host {
         let container = spec.containers.first().context("it has no container")?;
         let account = spec.service_account_name.context("it has no ServiceAccount")?;
         let kubeconfig = self.folder.path().join(format!("{name}.kubeconfig"));
-        let text = self.kubeconfig.replace(TOKEN, &self.token(&account).await?);
+        let way = Relay::to(self.port).await?;
+        let server = |port: u16| format!("https://127.0.0.1:{port}\"");
+        let text = self.kubeconfig.replace(&server(PORT), &server(way.port()));
+        let text = text.replace(TOKEN, &self.token(&account, pod).await?);
         std::fs::write(&kubeconfig, text).context("write its kubeconfig")?;
         let ports = Ports::free()?;
         let mut command = Command::new(&self.binary);
@@ -263,6 +298,7 @@ impl Host {
         Ok(Process {
             ports,
             server: Server::start(command, self.folder.path(), &name)?,
+            way,
             said: Value::Null,
             ending: false,
             name,
@@ -294,9 +330,23 @@ impl Host {
     }
 
     /// What a kubelet would mount.
-    async fn token(&self, account: &str) -> anyhow::Result<String> {
+    async fn token(&self, account: &str, pod: &Pod) -> anyhow::Result<String> {
         let path = format!("/api/v1/namespaces/{}/serviceaccounts/{account}/token", self.namespace);
-        let body = serde_json::to_vec(&TokenRequest::default()).context("ask for a token")?;
+        // Bound to the Pod, whose name is in the API server's record then.
+        let bound = BoundObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+        };
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                bound_object_ref: Some(bound),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let body = serde_json::to_vec(&request).context("ask for a token")?;
         let request = http::Request::post(path).header("content-type", "application/json");
         let answer: TokenRequest = self
             .client

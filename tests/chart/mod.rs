@@ -11,7 +11,9 @@ mod monitoring;
 mod admission; // what the API server says to it, and to its Pods
 mod teams;
 mod life; // install, upgrade, rollback, uninstall, install again
-mod availability; // tokens while Pods come and go
+mod load; // workloads that ask for tokens
+mod writers; // who wrote when
+mod availability; // while Pods come and go
 mod definitions;
 mod permissions;
 mod limited; // a few namespaces, and nothing of the cluster

@@ -42,6 +42,8 @@ pub(crate) struct Bench {
     pub(crate) kind: CredentialKind,
     pub(crate) servers: Servers,
     pub(crate) record: Arc<Record>,
+    /// By how much the clocks of processes are wrong that are started from now on.
+    pub(crate) clock_is_off: SignedDuration,
     /// How long a claim to lead lasts; longer ones make days pass quicker.
     pub(crate) lease: Duration,
     pub(super) trace: Trace,
@@ -91,6 +93,7 @@ impl Bench {
             kind,
             servers,
             record: Arc::default(),
+            clock_is_off: SignedDuration::ZERO,
             lease: LEASE,
             trace,
         };

@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use appkeys::{
+    clock::Clock,
     controller::{self, Context, Parts, Settings},
     guard::WriteGuard,
     key_manager::resident::{
@@ -77,7 +78,9 @@ impl Bench {
             deletion_deadline: SignedDuration::from_hours(1),
             namespace_calls: NonZeroU32::new(10).unwrap(),
         };
-        let (clock, entropy, dying) = (self.clock.clone(), self.entropy.clone(), plan.dying.clone());
+        let (right, off) = (self.clock.clone(), self.clock_is_off);
+        let clock = Clock::new(move || right.now() + off);
+        let (entropy, dying) = (self.entropy.clone(), plan.dying.clone());
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         let mut tasks = JoinSet::new();
