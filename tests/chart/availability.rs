@@ -1,15 +1,10 @@
 //! Tokens and keys while Pods come and go, are killed, lose their way to the API server, or it pauses.
 
-use std::collections::BTreeMap;
-
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, runtime::watcher};
 use serde_json::json;
 use testbed::control_plane::ControlPlane;
 use tokio::time::Instant;
 
-use super::{installed::Installed, load::Load, writers::one_at_a_time};
+use super::{installed::Installed, load::Load, renewals::Renewed, writers::one_at_a_time};
 use crate::support::{Cluster, key, leads, team, token};
 
 const OPERATOR: &str = "system:serviceaccount:appkeys:appkeys";
@@ -63,7 +58,7 @@ async fn an_upgrade_under_load_fails_no_request_and_a_killed_leader_loses_no_key
     for n in 0..ROTATED {
         assert_eq!(version(cluster, n).await, 1);
     }
-    let renewed = Renewed::watch(cluster).await;
+    let renewed = Renewed::watch(cluster, "team").await;
     let entries = cluster.secret("team", "t0").await;
     let load = Load::start(&entries);
 
@@ -181,56 +176,4 @@ async fn neither_a_leader_that_is_cut_off_nor_an_api_server_that_pauses_makes_a_
         cluster.until("each key to be rotated after the pause", turned).await;
     }
     assert!(one_at_a_time(&cluster.plane, OPERATOR) >= 2);
-}
-
-/// When the access tokens of the tokens Secrets end, one after the other.
-struct Renewed {
-    ends: std::sync::Arc<std::sync::Mutex<BTreeMap<String, Vec<Timestamp>>>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Renewed {
-    async fn watch(cluster: &Cluster) -> Self {
-        use futures::TryStreamExt as _;
-        use kube::{ResourceExt as _, runtime::WatchStreamExt as _};
-
-        let api = Api::<Secret>::namespaced(cluster.client().await, "team");
-        let ends = std::sync::Arc::<std::sync::Mutex<BTreeMap<String, Vec<Timestamp>>>>::default();
-        let seen = ends.clone();
-        let task = tokio::spawn(async move {
-            let mut secrets = std::pin::pin!(
-                watcher(api, watcher::Config::default())
-                    .default_backoff()
-                    .applied_objects()
-            );
-            while let Ok(Some(secret)) = secrets.try_next().await {
-                let Some(end) = secret.data.as_ref().and_then(|data| data.get("t.expires-at")) else {
-                    continue;
-                };
-                let end: Timestamp = std::str::from_utf8(&end.0).unwrap().parse().unwrap();
-                let mut seen = seen.lock().unwrap();
-                let ends = seen.entry(secret.name_any()).or_default();
-                if ends.last() != Some(&end) {
-                    ends.push(end);
-                }
-            }
-        });
-        Self { ends, task }
-    }
-
-    fn count(&self) -> usize {
-        self.ends.lock().unwrap().values().map(Vec::len).sum()
-    }
-
-    /// Each was renewed when half of the time had passed after which it is renewed, at the earliest.
-    fn none_twice(&self) {
-        self.task.abort();
-        let ends = self.ends.lock().unwrap();
-        assert_eq!(ends.len(), 3, "{ends:?}");
-        for (name, ends) in &*ends {
-            assert!(ends.len() > 2, "{name}: {ends:?}");
-            let apart = ends.windows(2).map(|pair| pair[1].duration_since(pair[0]));
-            assert!(apart.min().unwrap() >= SignedDuration::from_secs(5), "{name}: {ends:?}");
-        }
-    }
 }

@@ -12,7 +12,9 @@ mod admission; // what the API server says to it, and to its Pods
 mod teams;
 mod life; // install, upgrade, rollback, uninstall, install again
 mod load; // workloads that ask for tokens
+mod renewals; // access tokens in Secrets
 mod writers; // who wrote when
+mod tenants; // one who is after the others
 mod availability; // while Pods come and go
 mod definitions;
 mod permissions;
