@@ -6,6 +6,7 @@ pub mod dpop;
 mod failure;
 pub mod proof;
 pub mod reply;
+mod roots;
 pub mod session;
 #[cfg(test)]
 pub(super) mod testing;

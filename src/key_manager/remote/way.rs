@@ -9,6 +9,7 @@ use super::{
     address::{self, Resolver},
     failure,
     reply::Reply,
+    roots,
 };
 use crate::{
     clock::Clock,
@@ -94,6 +95,7 @@ impl HttpClient {
             // Whether a call may be repeated is decided by the plan.
             .retry(reqwest::retry::never())
             .https_only(!way.local_allowed)
+            .tls_certs_merge(roots::built_in())
             .dns_resolver(Resolver {
                 guard: guarded.then(|| way.own_addresses.clone()),
             });
@@ -111,7 +113,7 @@ impl HttpClient {
             if way.ca.is_some() {
                 "the CA bundle holds a certificate that cannot be read".to_owned()
             } else {
-                "this machine has no public CAs: give the key manager's CA in caBundleRef".to_owned()
+                "SSL_CERT_FILE and SSL_CERT_DIR hold no certificate: name others, or give the key manager's CA in caBundleRef".to_owned()
             }
         })?;
         Ok(Self {
