@@ -7,11 +7,14 @@ SHELL := bash
 help: ## Say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-.PHONY: tools
-tools:
+.PHONY: rust
+rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it with rustup (1.91 or newer)"; exit 1; }
-	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer; it builds the Kubernetes API server that tests and demo run against"; exit 1; }
 	@command -v cmake >/dev/null || command -v cc >/dev/null || { echo "A C compiler is missing (gcc or clang): the TLS library is built with it"; exit 1; }
+
+.PHONY: tools
+tools: rust
+	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer; it builds the Kubernetes API server that tests and demo run against"; exit 1; }
 
 .PHONY: test-tools
 test-tools: tools
@@ -50,6 +53,22 @@ check: ## The inner loop, in seconds: format, lint, unit tests
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --package appkeys --lib
+
+.PHONY: image
+image: rust ## Build the image without a container engine (with buildah or podman): static, reproducible, with the list of what is in it
+	@echo "== building the test bed, which builds the image"
+	cargo build --locked --bins
+	@$${CARGO_TARGET_DIR:-target}/debug/testbed image
+
+.PHONY: image-alone
+image-alone: tools ## As root, after make image: run its program in an empty root, freshly installed; start to ready, idle memory
+	cargo build --locked --bins
+	@$${CARGO_TARGET_DIR:-target}/debug/testbed image-alone
+
+.PHONY: deny
+deny: rust ## Hold what the project depends on to deny.toml: licences, bans, sources; CHECKS=advisories asks the network
+	cargo build --locked --bins
+	@$${CARGO_TARGET_DIR:-target}/debug/testbed deny $(CHECKS)
 
 .PHONY: crds
 crds: ## Write the custom resource definitions into crds/ and the chart

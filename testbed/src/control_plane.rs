@@ -243,6 +243,14 @@ impl ControlPlane {
         fs::read_to_string(self.folder.path().join(AUDIT_LOG)).context("read the audit log")
     }
 
+    /// The CA that the API server's certificate is from, in PEM.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn ca(&self) -> anyhow::Result<String> {
+        fs::read_to_string(self.folder.path().join("certs/apiserver.crt")).context("read the API server's CA")
+    }
+
     /// Where the binaries are.
     pub fn binaries(&self) -> &Path {
         &self.binaries

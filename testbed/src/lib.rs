@@ -15,6 +15,8 @@ pub mod foreign_client;
 pub mod spring;
 pub mod memory_api;
 pub mod openapi;
+pub mod cargo_tools;
+pub mod image;
 pub mod key_managers;
 
 pub mod protected_api;

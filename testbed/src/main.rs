@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use testbed::{
-    binaries,
+    binaries, cargo_tools,
     control_plane::ControlPlane,
-    foreign_client, helm,
+    foreign_client, helm, image,
     key_managers::{
         canaille,
         keycloak::{self, Keycloak},
@@ -21,6 +21,9 @@ const HELP: &str = "testbed: servers to try Appkeys with
   testbed kubernetes     build etcd, kube-apiserver, kube-controller-manager and kubectl, and print their folder
   testbed helm           build Helm, and print where it is
   testbed key-managers   install Keycloak, oidc-provider, Canaille, the clients of others and Spring, and print their folders
+  testbed image          build the operator's image without a container engine, twice, and look whether it is what it should be
+  testbed image-alone    run the image's program in an empty root (as root): start to ready, memory
+  testbed deny           hold the licences and sources of what the project depends on to deny.toml; `testbed deny advisories`: ask the database of advisories
   testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak; `okta`, `wso2`: at a double
   testbed up             run a control plane until Ctrl-C, and print how to use it
   testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it
@@ -32,6 +35,9 @@ async fn main() -> ExitCode {
     let result = match command.as_str() {
         "kubernetes" => binaries::kubernetes().map(|folder| println!("{}", folder.display())),
         "helm" => helm::installed().map(|binary| println!("{}", binary.display())),
+        "image" => image::build(),
+        "image-alone" => image_alone().await,
+        "deny" => cargo_tools::deny(&std::env::args().skip(2).collect::<Vec<_>>()),
         "demo" => demo().await,
         "up" => up().await,
         "key-managers" => key_managers().await,
@@ -69,6 +75,11 @@ async fn demo() -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let key_manager = std::env::args().nth(2).unwrap_or_else(|| "resident".to_owned());
     Box::pin(testbed::demo::run(&key_manager)).await
+}
+
+async fn image_alone() -> anyhow::Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Box::pin(image::run_alone()).await
 }
 
 async fn up() -> anyhow::Result<()> {

@@ -11,6 +11,6 @@ pub(crate) mod install;
 pub mod keycloak;
 pub mod oidc_provider;
 pub mod okta;
-mod tls_server;
+pub(crate) mod tls_server;
 pub mod versions;
 pub mod wso2;

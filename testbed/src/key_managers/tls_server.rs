@@ -30,7 +30,7 @@ use crate::process::steady_ports;
 pub(super) struct NoAnswer;
 
 /// The server. It listens after `start`, until `stop`.
-pub(super) struct TlsServer {
+pub(crate) struct TlsServer {
     port: u16,
     ca: String,
     acceptor: TlsAcceptor,
@@ -51,7 +51,7 @@ impl fmt::Debug for TlsServer {
 
 impl TlsServer {
     /// One that does not listen yet, with a port and a certificate of its own.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let issued = certificate::issue()?;
         let certificate =
             CertificateDer::from_pem_slice(issued.certificate.as_bytes()).context("read a certificate")?;
@@ -71,7 +71,7 @@ impl TlsServer {
     }
 
     /// Where it is or will be.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
@@ -81,7 +81,7 @@ impl TlsServer {
     }
 
     /// Listens and answers with `router` from now on.
-    pub(super) async fn start(&mut self, router: Router) -> anyhow::Result<()> {
+    pub(crate) async fn start(&mut self, router: Router) -> anyhow::Result<()> {
         self.stop().await;
         let listener = Listener::bind(("127.0.0.1", self.port)).context("listen")?;
         listener.set_nonblocking(true).context("listen without blocking")?;
