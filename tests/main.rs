@@ -23,6 +23,7 @@ mod examples; // what people copy works: examples and the README's commands
 mod examples_doubles; // those for key managers that nobody can run here
 
 mod observability; // what people and their tools see: metrics, health, logs
+mod release; // the image and the workflow that publishes it agree with the chart
 mod chart; // the Helm chart, and the operator as people install it
 mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works
 mod counts; // what a key costs: writes, reads and calls
