@@ -53,6 +53,9 @@ impl Builder {
                 "--no-cache",
                 "--layers=false",
                 "--format=oci",
+                // Who owned the program's file would be in the history, and what built the image in a label.
+                "--omit-history",
+                "--identity-label=false",
             ])
             .arg(format!("--timestamp={epoch}"))
             .arg(format!("--build-arg=VERSION={}", env!("CARGO_PKG_VERSION")))
