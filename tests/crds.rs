@@ -284,6 +284,7 @@ async fn a_real_api_server_takes_them_and_explains_them() {
         "When and how the client secret is rotated",
         "overlap",
         "Default 24h",
+        "Overlap (default)",
         "trigger",
     ] {
         assert!(explained.contains(text), "{explained}");

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Duration, GrantType,
     key_manager::{KeyManagerRef, SecretName},
-    schema::{RESOURCE, SCOPE, SUBDOMAIN, without_default},
+    schema::{RESOURCE, SCOPE, SUBDOMAIN, without_default, without_description},
     secret::SecretSpec,
     vendor::{KeycloakClient, VendorBlocks},
     wso2::Wso2Client,
@@ -45,6 +45,7 @@ pub enum Environment {
 
 /// How the client proves itself at the token endpoint (OpenID Connect Core section 9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[schemars(transform = without_description)]
 pub enum ClientAuthentication {
     /// HTTP Basic authentication with client id and secret.
     #[default]
@@ -105,6 +106,7 @@ pub struct Pkce {
 
 /// What happens to the client when the key is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = without_description)]
 pub enum DeletionPolicy {
     /// The client and the Secrets are deleted.
     #[default]
@@ -115,6 +117,7 @@ pub enum DeletionPolicy {
 
 /// How a secret is rotated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[schemars(transform = without_description)]
 pub enum RotationStrategy {
     /// The client has the old and the new secret for the time of the overlap. Needs a key manager that can keep two.
     #[default]

@@ -9,7 +9,7 @@ use super::{
     Duration,
     access::AccessRule,
     remote::{Drift, KeycloakSpec, OidcSpec, OktaSpec},
-    schema::{SUBDOMAIN, without_default},
+    schema::{SUBDOMAIN, without_default, without_description},
     wso2::Wso2Spec,
 };
 
@@ -76,6 +76,7 @@ pub struct Limits {
 
 /// An algorithm that access tokens are signed with (RFC 7518, RFC 8037).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = without_description)]
 pub enum SigningAlgorithm {
     /// ECDSA with P-256 and SHA-256; small and fast, the default.
     #[default]

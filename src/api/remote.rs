@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, key_manager::SecretName};
+use super::{Duration, key_manager::SecretName, schema::without_description};
 
 /// The URL of a server: no user, query or fragment.
 pub(super) const URL: &str = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$";
@@ -64,6 +64,7 @@ pub struct OidcSpec {
 
 /// What is done about a client that somebody changed at its key manager.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = without_description)]
 pub enum DriftPolicy {
     /// It is said in the condition `Drifted`, and nothing is changed.
     #[default]

@@ -28,3 +28,8 @@ pub(super) fn bounded<const MAX: u32>(schema: &mut Schema) {
 pub(super) fn without_default(schema: &mut Schema) {
     schema.remove("default");
 }
+
+/// An optional enum's own words would take the place of those of the field, which say what it is where it is absent.
+pub(super) fn without_description(schema: &mut Schema) {
+    schema.remove("description");
+}

@@ -6,10 +6,11 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{SUBDOMAIN, bounded};
+use super::schema::{SUBDOMAIN, bounded, without_description};
 
 /// The type of the Secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = without_description)]
 pub enum SecretType {
     /// No constraint.
     #[default]
@@ -35,6 +36,7 @@ impl SecretType {
 
 /// Where access tokens are put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = without_description)]
 pub enum TokensPlacement {
     /// In a second Secret, `NAME-tokens`, so that a renewal does not look like a new credential.
     #[default]
@@ -45,6 +47,7 @@ pub enum TokensPlacement {
 
 /// A ready-made set of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = without_description)]
 pub enum SecretPreset {
     /// Adds entries for `envFrom`: `CLIENT_ID`, `CLIENT_SECRET`, `ISSUER_URI`, `TOKEN_URI` and so on.
     #[serde(rename = "env")]

@@ -5,12 +5,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    schema::SCOPE,
+    schema::{SCOPE, without_description},
     wso2::{Wso2Application, Wso2Client},
 };
 
 /// How a code challenge is made from its verifier (RFC 7636 section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = without_description)]
 pub enum PkceMethod {
     /// Its SHA-256.
     S256,

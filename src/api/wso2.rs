@@ -6,10 +6,15 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{key_manager::SecretName, remote::URL, schema::bounded};
+use super::{
+    key_manager::SecretName,
+    remote::URL,
+    schema::{bounded, without_description},
+};
 
 /// How the operator logs in to WSO2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = without_description)]
 pub enum Wso2Login {
     /// By client_credentials of a client that was registered for it: its owner is the user who owns the applications.
     #[default]
