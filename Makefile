@@ -71,6 +71,7 @@ deny: rust ## Hold what the project depends on to deny.toml: licences, bans, sou
 	@$${CARGO_TARGET_DIR:-target}/debug/testbed deny $(CHECKS)
 
 .PHONY: crds
-crds: ## Write the custom resource definitions into crds/ and the chart
+crds: ## Write the custom resource definitions into crds/ and the chart, and docs/reference.md from them
 	cargo run --locked --quiet --bin appkeys -- crds --write crds
 	cargo run --locked --quiet --bin appkeys -- crds --write charts/appkeys/crds
+	cargo run --locked --quiet --bin testbed -- reference

@@ -43,6 +43,20 @@ fn the_files_are_what_the_code_makes() {
     );
 }
 
+#[test]
+fn the_reference_is_what_the_definitions_say() {
+    let found = std::fs::read_to_string(repository("docs/reference.md")).unwrap();
+    let wanted = testbed::reference::markdown(&api::all_crds());
+    let first = wanted
+        .lines()
+        .zip(found.lines())
+        .find(|(wanted, found)| wanted != found);
+    assert!(
+        wanted == found,
+        "docs/reference.md is stale ({first:?}): run `make crds` and commit what it writes"
+    );
+}
+
 fn yaml(crd: &CustomResourceDefinition) -> String {
     serde_saphyr::to_string(crd).unwrap()
 }

@@ -17,6 +17,7 @@ pub mod memory_api;
 pub mod openapi;
 pub mod cargo_tools;
 pub mod image;
+pub mod reference;
 pub mod key_managers;
 
 pub mod protected_api;

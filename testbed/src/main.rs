@@ -13,7 +13,7 @@ use testbed::{
         oidc_provider,
         okta::sdk as okta_sdk,
     },
-    openapi, spring,
+    openapi, reference, spring,
 };
 
 const HELP: &str = "testbed: servers to try Appkeys with
@@ -27,7 +27,8 @@ const HELP: &str = "testbed: servers to try Appkeys with
   testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak; `okta`, `wso2`: at a double
   testbed up             run a control plane until Ctrl-C, and print how to use it
   testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it
-  testbed cut            cut a vendor's OpenAPI file down to some paths: see testbed/contracts/README.md";
+  testbed cut            cut a vendor's OpenAPI file down to some paths: see testbed/contracts/README.md
+  testbed reference      write docs/reference.md from the definitions in crds/";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -43,6 +44,7 @@ async fn main() -> ExitCode {
         "key-managers" => key_managers().await,
         "keycloak" => keycloak().await,
         "cut" => cut(),
+        "reference" => reference::write(),
         _ => {
             println!("{HELP}");
             return if matches!(command.as_str(), "" | "--help" | "-h" | "help") {
