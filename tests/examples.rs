@@ -21,13 +21,16 @@ use testbed::key_managers::{
 
 use crate::support::{Cluster, key, leads, repository, team, token};
 
+/// The tutorial.
+const TUTORIAL: &str = "docs/key-managers/resident.md";
+
 /// Every example, those for one kind of key manager included.
 fn examples() -> Vec<PathBuf> {
     files("examples")
 }
 
 /// All files in a folder and those below it.
-fn files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let mut files = vec![];
     let mut folders = vec![PathBuf::from(repository(folder))];
     while let Some(folder) = folders.pop() {
@@ -180,7 +183,7 @@ pub(crate) fn commands(markdown: &str) -> Vec<String> {
 }
 
 /// The arguments of a plain kubectl command; `None` for anything else.
-fn kubectl(command: &str) -> Option<Vec<String>> {
+pub(crate) fn kubectl(command: &str) -> Option<Vec<String>> {
     arguments(command.strip_prefix("kubectl ")?)
 }
 
@@ -218,12 +221,13 @@ fn commands_are_found_in_markdown() {
     assert_eq!(run, [["get", "akey", "-n", "team a"]]);
 }
 
-/// The README and all of `docs/`, save the installation, which begins in an empty cluster: the tests of the chart run that.
+/// The README and all of `docs/`, save the installation, which begins in an empty cluster: the tests of the chart run that;
+/// and the tutorial, which is one shell from its beginning to its end.
 fn texts() -> Vec<PathBuf> {
     let mut texts: Vec<_> = files("docs")
         .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .filter(|path| !path.ends_with("docs/install.md"))
+        .filter(|path| !path.ends_with("docs/install.md") && !path.ends_with(TUTORIAL))
         .collect();
     texts.push(repository("README.md").into());
     texts
@@ -255,6 +259,48 @@ async fn the_commands_of_readme_and_docs_work() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tutorial_works_from_its_beginning_to_its_end() {
+    let cluster = Cluster::start().await;
+    let text = std::fs::read_to_string(repository(TUTORIAL)).unwrap();
+    // What is printed has lines, so that answers can be told apart.
+    let lines = ["curl", "kubectl"].map(|tool| format!("{tool}() {{ command {tool} \"$@\"; echo; }}\n"));
+    let script = lines.concat() + &commands(&text).join("\n");
+    let binaries = cluster.plane.binaries();
+    let path = std::env::var("PATH").unwrap();
+    let run = || {
+        Command::new("bash")
+            .args(["-eu", "-o", "pipefail", "-x", "-c", &script])
+            .env("KUBECONFIG", cluster.plane.kubeconfig())
+            .env("PATH", format!("{}:{path}", binaries.display()))
+            .current_dir(repository(""))
+            .output()
+            .unwrap()
+    };
+    let output = tokio::task::block_in_place(run);
+    let [said, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{said}{errors}\n{}", cluster.operator_output());
+    let answers: Vec<serde_json::Value> = said
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let with = |member: &str| answers.iter().filter(|answer| answer.get(member).is_some()).count();
+    for (member, count) in [
+        ("access_token", 2),
+        ("keys", 1),
+        ("introspection_endpoint", 1),
+        ("active", 2),
+    ] {
+        assert_eq!(with(member), count, "{member}: {said}");
+    }
+    let active: Vec<_> = answers.iter().filter_map(|answer| answer["active"].as_bool()).collect();
+    assert_eq!(
+        active,
+        [true, false],
+        "a token, and the same once it is revoked: {said}"
+    );
 }
 
 #[tokio::test]

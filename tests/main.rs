@@ -21,6 +21,7 @@ mod bad_input; // a condition for each kind of wrong input, and all is well once
 mod consumers; // those who read Secrets, each with its own loader
 mod examples; // what people copy works: examples and the README's commands
 mod examples_doubles; // those for key managers that nobody can run here
+mod docs; // what docs say is so
 
 mod observability; // what people and their tools see: metrics, health, logs
 mod release; // the image and the workflow that publishes it agree with the chart
