@@ -212,8 +212,7 @@ fn refused_by_the_api_server(cluster: &Cluster) {
             json!({"applicationRef": {"name": "team/shop"}}),
         ),
     ] {
-        let error = make(cluster, &key(HIS, "never", &spec)).expect_err(case);
-        assert!(!error.contains("panic"), "{case}: {error}");
+        assert!(make(cluster, &key(HIS, "never", &spec)).is_err(), "{case} is an object");
     }
 }
 

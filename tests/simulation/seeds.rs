@@ -127,7 +127,9 @@ async fn life(seed: u64) -> Result<(), String> {
 
 /// All keys are deleted; with their last keys applications go.
 async fn end(bench: &mut Bench) -> Result<(), String> {
-    KEYS.iter().for_each(|key| bench.delete_key(key));
+    for key in KEYS {
+        bench.delete_key(key);
+    }
     let gone = |bench: &Bench| KEYS.iter().all(|key| bench.key(key).is_null());
     let ended = bench.until(Duration::from_hours(1), gone).await;
     let left = bench.servers.applications();
