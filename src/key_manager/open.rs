@@ -32,6 +32,9 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// After so long a credential that was refused is tried again although nobody changed it here.
 const REJECTED: SignedDuration = SignedDuration::from_mins(5);
 
+/// Reason: the key manager's spec, or what it names, cannot be used.
+const INVALID_CONFIGURATION: &str = "InvalidConfiguration";
+
 /// What opens key managers.
 #[derive(Debug)]
 pub struct KeyManagers {
@@ -108,14 +111,22 @@ impl Drivers for KeyManagers {
             Server::Resident(spec) => self.resident.open(&wanted.name.name, spec).await,
             Server::Okta(_) | Server::Keycloak(_) | Server::Wso2(_) | Server::Oidc(_) => {
                 let opened = self.remote.open(wanted).await;
-                opened.map_err(|error| Say::no("Ready", error.reason(), error.message))
+                opened.map_err(|error| Say::no("Ready", unusable(&error), error.message))
             }
             Server::Unknown => Err(Say::no(
                 "Ready",
-                "InvalidConfiguration",
+                INVALID_CONFIGURATION,
                 "no kind of key manager is given that this version of the operator knows",
             )),
         }
+    }
+}
+
+/// Why a key manager cannot be used: what a key asks for is not known yet, so a request that is invalid is the configuration's.
+fn unusable(error: &Error) -> &'static str {
+    match error.category {
+        Category::InvalidRequest => INVALID_CONFIGURATION,
+        _ => error.reason(),
     }
 }
 

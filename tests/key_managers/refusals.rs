@@ -252,12 +252,14 @@ async fn a_realm_that_is_not_there_is_named() {
     let url = keycloak.https_url();
     let words = ["realm nowhere", url.as_str(), "404"];
     operator
-        .refuses(&realm(&url, "nowhere"), "InvalidRequest", &words)
+        .refuses(&realm(&url, "nowhere"), "InvalidConfiguration", &words)
         .await;
     // The same with a path that no Keycloak has.
     let other = format!("{url}/auth");
     let words = ["realm bed", other.as_str()];
-    operator.refuses(&realm(&other, BED), "InvalidRequest", &words).await;
+    operator
+        .refuses(&realm(&other, BED), "InvalidConfiguration", &words)
+        .await;
 }
 
 #[tokio::test]
@@ -272,7 +274,7 @@ async fn a_certificate_that_is_not_trusted_asks_for_its_ca() {
     spec["caBundleRef"] = ca;
     operator.secret(NAMESPACE, "ca", &json!({"ca.crt": "no certificate"}));
     operator
-        .refuses(&spec, "InvalidRequest", &["no certificate in PEM"])
+        .refuses(&spec, "InvalidConfiguration", &["no certificate in PEM"])
         .await;
     operator.secret(NAMESPACE, "ca", &json!({"ca.crt": keycloak.ca()}));
     assert!(operator.open(&spec).await.is_ok());
@@ -287,22 +289,22 @@ async fn a_secret_or_an_entry_that_is_missing_is_named() {
         "Secret credential in namespace appkeys does not exist",
         "client-id and client-secret",
     ];
-    operator.refuses(&spec, "InvalidRequest", &words).await;
+    operator.refuses(&spec, "InvalidConfiguration", &words).await;
     for (there, missing) in [("client-id", "client-secret"), ("client-secret", "client-id")] {
         operator.secret(NAMESPACE, "credential", &json!({there: "right"}));
         let text = format!("Secret credential in namespace appkeys has no entry {missing}");
-        operator.refuses(&spec, "InvalidRequest", &[&text]).await;
+        operator.refuses(&spec, "InvalidConfiguration", &[&text]).await;
         // An empty one is none.
         operator.secret(NAMESPACE, "credential", &json!({there: "right", missing: "\n"}));
-        operator.refuses(&spec, "InvalidRequest", &[&text]).await;
+        operator.refuses(&spec, "InvalidConfiguration", &[&text]).await;
     }
     operator.secret(NAMESPACE, "credential", &credential("right"));
     spec["caBundleRef"] = json!({"name": "ca"});
     let words = ["Secret ca in namespace appkeys does not exist", "ca.crt"];
-    operator.refuses(&spec, "InvalidRequest", &words).await;
+    operator.refuses(&spec, "InvalidConfiguration", &words).await;
     operator.secret(NAMESPACE, "ca", &json!({"tls.crt": "x"}));
     let words = ["Secret ca in namespace appkeys has no entry ca.crt"];
-    operator.refuses(&spec, "InvalidRequest", &words).await;
+    operator.refuses(&spec, "InvalidConfiguration", &words).await;
     assert_eq!(double.calls(), 0, "no call is made before all is there");
     spec.as_object_mut().unwrap().remove("caBundleRef");
     assert!(operator.open(&spec).await.is_ok());
@@ -321,7 +323,7 @@ async fn a_tenant_s_key_manager_is_not_on_this_machine() {
     let say = operator.open_theirs(&spec).await.unwrap_err();
     is_refused(
         &say,
-        "InvalidRequest",
+        "InvalidConfiguration",
         &["127.0.0.1", "has an address that is not allowed"],
     );
     // By a name: what there is behind it is not said.
@@ -331,7 +333,7 @@ async fn a_tenant_s_key_manager_is_not_on_this_machine() {
     assert!(say.message.ends_with(": Unreachable"), "{}", say.message);
     let double = Double::new(|_| None).await;
     let say = operator.open_theirs(&plain(&double.url)).await.unwrap_err();
-    is_refused(&say, "InvalidRequest", &["must begin with https://"]);
+    is_refused(&say, "InvalidConfiguration", &["must begin with https://"]);
     assert_eq!(double.calls(), 0);
 }
 
@@ -345,7 +347,7 @@ async fn a_tenant_s_secrets_are_those_of_its_namespace() {
     assert!(operator.open(&spec).await.is_ok());
     let say = operator.open_theirs(&spec).await.unwrap_err();
     let words = ["Secret of-the-cluster in namespace tenant does not exist"];
-    is_refused(&say, "InvalidRequest", &words);
+    is_refused(&say, "InvalidConfiguration", &words);
 }
 
 #[tokio::test]
@@ -354,7 +356,9 @@ async fn a_page_for_people_is_no_answer() {
     let operator = Operator::new(true);
     operator.secret(NAMESPACE, "credential", &credential("right"));
     let words = ["not JSON", "text/html", "realm r"];
-    operator.refuses(&plain(&front.url), "InvalidRequest", &words).await;
+    operator
+        .refuses(&plain(&front.url), "InvalidConfiguration", &words)
+        .await;
     let double = Double::new(when("/admin/realms/r/client", html)).await;
     let driver = double.driver().await;
     let wanted = wanted(&["orders:read"]);

@@ -125,6 +125,9 @@ impl KeyManager for OidcDriver {
 
     async fn adopt(&self, client: &Client, properties: &Properties, _secret: &SecretString) -> Result<Changed, Error> {
         // Who has its registration access token may change it: there is no mark to look at.
+        if let Some(management) = &client.management {
+            self.registrar.is_here(management)?;
+        }
         self.update(client, properties).await
     }
 

@@ -127,6 +127,21 @@ impl Registrar {
         }
     }
 
+    /// Whether this is where the server's own clients are managed: what a tenant says of his client may lead anywhere.
+    ///
+    /// # Errors
+    /// It is elsewhere.
+    pub(super) fn is_here(&self, management: &Management) -> Result<(), Error> {
+        let here = self.configuration_uri(&management.uri).map(drop);
+        here.ok_or_else(|| {
+            let text = format!(
+                "registration-client-uri is not at {}, where this key manager registers clients: a registration access token is sent nowhere else",
+                self.endpoint.origin().ascii_serialization()
+            );
+            Error::new(Category::InvalidRequest, text)
+        })
+    }
+
     /// The URI of a client configuration endpoint: a registration access token goes to nobody but the server that gave it.
     fn configuration_uri(&self, uri: &str) -> Option<Url> {
         let uri = self.endpoint.join(uri).ok()?;
@@ -165,11 +180,14 @@ impl Registrar {
         by: &Management,
         update: Option<&Update<'_>>,
     ) -> Result<Managed, Error> {
+        let Some(uri) = self.configuration_uri(&by.uri) else {
+            return Ok(Managed::Refused);
+        };
         // The one before is tried too: a process can die between an answer and the write that keeps its token.
         for token in [Some(&by.token), by.previous.as_ref()].into_iter().flatten() {
             let mut request = self
                 .http
-                .request(method.clone(), &by.uri)
+                .request(method.clone(), uri.as_str())
                 .header(header::ACCEPT, "application/json")
                 .bearer_auth(token.expose_secret());
             if let Some(update) = update {

@@ -163,10 +163,10 @@ async fn o16_an_org_without_the_authorization_server_is_told_what_it_lacks() {
         &okta.url(),
         "API Access Management",
     ];
-    refuses(&okta, &bed, "InvalidRequest", &words).await;
+    refuses(&okta, &bed, "InvalidConfiguration", &words).await;
     okta.set(|modes| modes.no_custom_servers = true);
     let words = ["authorization server default", "API Access Management"];
-    refuses(&okta, &Bed::okta(&okta), "InvalidRequest", &words).await;
+    refuses(&okta, &Bed::okta(&okta), "InvalidConfiguration", &words).await;
     assert_eq!(okta.count(LOGIN), 0, "nobody logs in for that");
 }
 

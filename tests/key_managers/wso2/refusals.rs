@@ -54,7 +54,7 @@ async fn a_path_of_another_version_and_a_server_that_is_away_are_told_apart() {
     let text = refused(
         &server,
         &json!({"devPortalPath": "/api/am/devportal/v3"}),
-        "InvalidRequest",
+        "InvalidConfiguration",
     )
     .await;
     assert!(text.contains("spec.wso2.devPortalPath"), "{text}");

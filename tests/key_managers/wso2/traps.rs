@@ -368,7 +368,7 @@ async fn w28_the_operator_registers_itself_once_however_its_user_is_written() {
         .await
         .unwrap();
     let say = open(&digests, &json!({})).await.unwrap_err();
-    assert_eq!(say.reason, "InvalidRequest");
+    assert_eq!(say.reason, "InvalidConfiguration");
     assert!(say.message.contains("choose spec.wso2.login Client"), "{}", say.message);
     server.audit().assert_clean();
 }
@@ -409,7 +409,7 @@ async fn w31_a_key_manager_that_is_disabled_or_restricted_is_named() {
     ] {
         troubled(trouble);
         let say = open(&bench.server, &json!({})).await.unwrap_err();
-        assert_eq!(say.reason, "InvalidRequest");
+        assert_eq!(say.reason, "InvalidConfiguration");
         assert!(say.message.contains(words), "{}", say.message);
     }
     troubled(Trouble::Restricted);
@@ -457,7 +457,7 @@ async fn w34_another_tenant_s_key_managers_are_asked_for_by_name() {
     let say = open(&bench.server, &json!({"tenant": "nowhere.example"}))
         .await
         .unwrap_err();
-    assert_eq!(say.reason, "InvalidRequest");
+    assert_eq!(say.reason, "InvalidConfiguration");
     assert!(
         say.message.contains("400 (901300)") && say.message.contains("no such tenant"),
         "{}",

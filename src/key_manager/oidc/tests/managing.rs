@@ -36,6 +36,23 @@ async fn r1_an_update_s_new_registration_token_is_returned_with_the_one_before()
 }
 
 #[tokio::test]
+async fn r7_what_a_tenant_says_of_his_client_leads_nowhere_but_to_the_key_manager() {
+    let elsewhere = server(|_, _, _| answer(200, &[], "")).await;
+    let here = server(|seen, _, base| registered(seen, base, &json!({}))).await;
+    let driver = driver(&here).await;
+    let his = client(&elsewhere, "token-1", None);
+    let secret = "s".to_owned().into();
+    let error = driver.adopt(&his, &properties(), &secret).await.unwrap_err();
+    assert_eq!(error.category, Category::InvalidRequest);
+    assert!(error.message.contains(&format!("is not at {}", here.url)), "{error:?}");
+    // Nor is one called that was kept.
+    let updated = driver.update(&his, &properties()).await.unwrap();
+    let deleted = driver.delete(&his).await.unwrap();
+    assert!(matches!((updated, deleted), (Changed::Refused, Changed::Refused)));
+    assert!(elsewhere.seen().is_empty() && asked(&here).is_empty());
+}
+
+#[tokio::test]
 async fn r2_the_registration_token_before_is_tried_once_and_dropped_when_the_current_one_works() {
     for (works, status, word) in [
         ("old", 401, "invalid_token"),
