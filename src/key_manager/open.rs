@@ -111,7 +111,7 @@ impl Drivers for KeyManagers {
             Server::Resident(spec) => self.resident.open(&wanted.name.name, spec).await,
             Server::Okta(_) | Server::Keycloak(_) | Server::Wso2(_) | Server::Oidc(_) => {
                 let opened = self.remote.open(wanted).await;
-                opened.map_err(|error| Say::no("Ready", unusable(&error), error.message))
+                opened.map_err(unusable)
             }
             Server::Unknown => Err(Say::no(
                 "Ready",
@@ -123,10 +123,10 @@ impl Drivers for KeyManagers {
 }
 
 /// Why a key manager cannot be used: what a key asks for is not known yet, so a request that is invalid is the configuration's.
-fn unusable(error: &Error) -> &'static str {
+fn unusable(error: Error) -> Say {
     match error.category {
-        Category::InvalidRequest => INVALID_CONFIGURATION,
-        _ => error.reason(),
+        Category::InvalidRequest => Say::no("Ready", INVALID_CONFIGURATION, error.message),
+        _ => Say::no("Ready", error.reason(), error.message),
     }
 }
 

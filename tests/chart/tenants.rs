@@ -342,7 +342,15 @@ async fn the_inside(cluster: &Cluster, installed: &Installed) {
             ["Unreachable", "InvalidConfiguration"].contains(&reason.as_str()),
             "{host}: {said}"
         );
-        let text = said["message"].as_str().unwrap().replace(&host, "HOST");
+        // However the address was written.
+        let words_of = |text: &str| match text
+            .split_once("the URL of ")
+            .and_then(|(_, rest)| rest.split_once(' '))
+        {
+            Some((_, rest)) => rest.to_owned(),
+            None => text.replace(&host, "HOST"),
+        };
+        let text = words_of(said["message"].as_str().unwrap());
         words.entry(reason).or_default().insert(text);
     }
     assert!(words.values().all(|texts| texts.len() == 1), "they differ: {words:#?}");
