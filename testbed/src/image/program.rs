@@ -22,11 +22,7 @@ pub(super) fn build() -> anyhow::Result<PathBuf> {
     // With all sources there, their folders are known.
     cargo(&["fetch", "--locked", "--target", &triple()], &[])?;
     let places = places()?;
-    let mut flags = vec![
-        "-Ctarget-feature=+crt-static".to_owned(),
-        // A panic ends the program, so nobody walks its stack: a megabyte of tables less.
-        "-Cforce-unwind-tables=no".to_owned(),
-    ];
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     flags.extend(
         places
             .iter()
