@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Cluster, key, repository, team};
 
@@ -22,7 +22,8 @@ async fn metrics_tell_of_keys_calls_passes_and_the_resident_endpoint() {
         .until("each key to be counted once", async || {
             let scrape = cluster.scrape().await;
             let keys = |of| scrape.sum("appkeys_keys", &state(of));
-            keys("Ready") == 1 && keys("NotReady") == 1 && keys("Suspended") == 1 && keys("New") == 0
+            let not_ready = scrape.sum("appkeys_key_managers_not_ready", &[("key_manager", "(namespaced)")]);
+            keys("Ready") == 1 && keys("NotReady") == 1 && keys("Suspended") == 1 && keys("New") == 0 && not_ready == 1
         })
         .await;
     let scrape = cluster.scrape().await;
@@ -66,6 +67,101 @@ async fn metrics_tell_of_keys_calls_passes_and_the_resident_endpoint() {
     assert!(nearest > 0.0 && nearest <= 3600.0, "{nearest}");
     let told = std::fs::read_to_string(repository("docs/operations.md")).unwrap();
     assert_eq!(names(&text), names(&told), "what there is, and what the docs tell of");
+}
+
+#[tokio::test]
+async fn each_pass_that_changed_something_is_one_line() {
+    let cluster = Cluster::start_with(&["--log=info"]).await;
+    cluster.quickstart();
+    team(&cluster, "team").await;
+    cluster.apply(&key("team", "good", &json!({"accessTokens": [{"name": "t"}]})));
+    cluster.apply(&key("team", "lost", &json!({"keyManagerRef": {"name": "nowhere"}})));
+    cluster.apply(&key("team", "short", &json!({})));
+    for name in ["good", "short"] {
+        cluster.ready("team", name).await;
+    }
+    cluster.kubectl(&["-n", "team", "delete", "akey", "short"]);
+    let passes = || {
+        let log = cluster.operator_output();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == "pass").collect::<Vec<_>>()
+    };
+    let taken = |kind: &str, step: &str| {
+        let of_kind = passes().into_iter().filter(|line| line["kind"] == kind);
+        let steps = of_kind.map(|line| {
+            line["steps"]
+                .as_str()
+                .unwrap()
+                .split(' ')
+                .filter(|s| *s == step)
+                .count()
+        });
+        u64::try_from(steps.sum::<usize>()).unwrap()
+    };
+    // Each write that the API server got is a step in one of the lines.
+    let writes = [
+        ("ApplicationKey", "WriteStatus", "update", "applicationkeys/status"),
+        ("Application", "WriteStatus", "update", "applications/status"),
+        ("Application", "AddFinalizer", "patch", "applications"),
+        ("KeyManager", "WriteStatus", "update", "clusterkeymanagers/status"),
+        ("KeyManager", "AddFinalizer", "patch", "clusterkeymanagers"),
+    ];
+    cluster
+        .until("a step in a line for each write", async || {
+            let scrape = cluster.scrape().await;
+            writes.iter().all(|(kind, step, verb, resource)| {
+                let sent = scrape.sum("appkeys_api_requests_total", &[("verb", verb), ("resource", resource)]);
+                sent > 0 && taken(kind, step) == sent
+            })
+        })
+        .await;
+    for line in passes() {
+        assert!(line["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{line}");
+        assert!(
+            ["Done", "Failed", "Waits"].contains(&line["outcome"].as_str().unwrap()),
+            "{line}"
+        );
+        assert!(!line["object"].as_str().unwrap().is_empty(), "{line}");
+    }
+    // A change that nothing follows from makes none.
+    let before = passes().len();
+    for object in ["akey/good", "akapp/shop"] {
+        cluster.kubectl(&["-n", "team", "annotate", object, "example.com/note=1"]);
+    }
+    cluster.kubectl(&["annotate", "ckm", "resident", "example.com/note=1"]);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(passes().len(), before, "{:#?}", &passes()[before..]);
+}
+
+#[tokio::test]
+async fn metrics_tell_which_key_managers_can_be_used() {
+    let cluster = Cluster::start_with(&["--allow-local-key-managers"]).await;
+    cluster.quickstart();
+    team(&cluster, "team").await;
+    let object = |kind: &str, meta: Value, spec: Value| json!({"apiVersion": "appkeys.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": spec});
+    let spec = json!({"oidc": {"issuer": "https://localhost:1"}});
+    cluster.apply(&object("ClusterKeyManager", json!({"name": "away"}), spec.clone()));
+    for name in ["one", "two"] {
+        let meta = json!({"name": name, "namespace": "team"});
+        cluster.apply(&object("KeyManager", meta, spec.clone()));
+    }
+    let lines = async || {
+        let url = format!("http://127.0.0.1:{}/metrics", cluster.ports().admin);
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let lines = text.lines().filter(|line| line.contains("ready{"));
+        lines.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let wanted = [
+        "appkeys_key_manager_ready{key_manager=\"away\"} 0",
+        "appkeys_key_manager_ready{key_manager=\"resident\"} 1",
+        "appkeys_key_managers_not_ready{key_manager=\"(namespaced)\"} 2",
+    ];
+    let wanted: BTreeSet<_> = wanted.map(str::to_owned).into();
+    let told = async || lines().await == wanted;
+    cluster.until("each key manager to be told of", told).await;
+    cluster.kubectl(&["delete", "ckm", "away"]);
+    let gone = async || lines().await.iter().all(|line| !line.contains("away"));
+    cluster.until("one that is gone to be gone", gone).await;
 }
 
 /// The names of metrics in a text; those of a histogram or a counter without what the format adds.

@@ -62,6 +62,8 @@ pub fn take(ctx: &Context) -> Snapshot {
         let all = key_managers.entry(label.to_owned()).or_default();
         all.circuits_open += one.circuits_open;
         all.waiting += one.waiting;
+        // Of one that is gone nobody asks whether it can be used.
+        all.not_ready += usize::from(entry.not_ready.is_some() && !entry.departed);
         all.budget_left = all.budget_left.into_iter().chain(one.budget_left).min();
     }
     Snapshot {

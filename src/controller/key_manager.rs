@@ -247,6 +247,7 @@ fn entry(
             .as_ref()
             .map(|opened| opened.driver.clone())
             .map_err(Clone::clone),
+        not_ready: opened.as_ref().err().map(|say| say.reason),
         gate: Arc::new(gate),
         in_flight: in_flight.unwrap_or(IN_FLIGHT),
         access: vec![],

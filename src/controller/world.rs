@@ -26,6 +26,8 @@ use crate::{
 pub struct KeyManagerEntry {
     /// The driver, or what stands against it.
     pub driver: Result<Arc<dyn KeyManager>, Say>,
+    /// In a word, why it could not be opened when it was looked at last; the driver may be from before.
+    pub not_ready: Option<&'static str>,
     /// The way to it.
     pub gate: Arc<Gate>,
     /// Its keys that are worked on at the same time.

@@ -141,6 +141,7 @@ impl Gate {
             circuits_open: usize::from(self.circuit().error().is_some()),
             budget_left: self.budgets.iter().map(|budget| budget.left()).min(),
             waiting: self.waiting().len(),
+            ..KeyManagerNow::default()
         };
         (&self.label, now)
     }

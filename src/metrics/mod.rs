@@ -271,14 +271,25 @@ mod tests {
         let seen = std::sync::Arc::new(Mutex::new(Some(Snapshot {
             nearest_expiry: Some(SignedDuration::from_secs(-5)),
             keys: Some([(KeyState::Ready, 3)].into()),
-            key_managers: [(
-                "main".to_owned(),
-                KeyManagerNow {
-                    circuits_open: 1,
-                    budget_left: Some(7),
-                    waiting: 2,
-                },
-            )]
+            key_managers: [
+                (
+                    "main".to_owned(),
+                    KeyManagerNow {
+                        circuits_open: 1,
+                        budget_left: Some(7),
+                        waiting: 2,
+                        not_ready: 1,
+                    },
+                ),
+                ("other".to_owned(), KeyManagerNow::default()),
+                (
+                    NAMESPACED.to_owned(),
+                    KeyManagerNow {
+                        not_ready: 3,
+                        ..KeyManagerNow::default()
+                    },
+                ),
+            ]
             .into(),
             ..Snapshot::default()
         })));
@@ -292,6 +303,9 @@ mod tests {
             "appkeys_key_manager_circuits_open{key_manager=\"main\"} 1",
             "appkeys_key_manager_budget_left{key_manager=\"main\"} 7",
             "appkeys_key_manager_waiting_keys{key_manager=\"main\"} 2",
+            "appkeys_key_manager_ready{key_manager=\"main\"} 0",
+            "appkeys_key_manager_ready{key_manager=\"other\"} 1",
+            "appkeys_key_managers_not_ready{key_manager=\"(namespaced)\"} 3",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

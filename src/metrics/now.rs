@@ -10,6 +10,8 @@ use prometheus_client::{
 };
 use strum::IntoEnumIterator as _;
 
+use super::NAMESPACED;
+
 /// How a key is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue, strum::EnumIter)]
 pub enum KeyState {
@@ -35,6 +37,8 @@ pub struct KeyManagerNow {
     pub budget_left: Option<u32>,
     /// Keys that wait for an answer.
     pub waiting: usize,
+    /// How many cannot be used.
+    pub not_ready: usize,
 }
 
 /// All of it.
@@ -87,6 +91,8 @@ pub(super) struct Gauges {
     circuits_open: Family<KeyManager, Gauge>,
     budget_left: Family<KeyManager, Gauge>,
     waiting: Family<KeyManager, Gauge>,
+    ready: Family<KeyManager, Gauge>,
+    not_ready: Family<KeyManager, Gauge>,
 }
 
 impl Gauges {
@@ -141,6 +147,16 @@ impl Gauges {
             "ApplicationKeys that wait until their key manager answers again",
             gauges.waiting.clone(),
         );
+        registry.register(
+            "key_manager_ready",
+            "1 while a ClusterKeyManager can be used, as its condition Ready says",
+            gauges.ready.clone(),
+        );
+        registry.register(
+            "key_managers_not_ready",
+            "KeyManagers of namespaces that cannot be used, all together",
+            gauges.not_ready.clone(),
+        );
         gauges
     }
 
@@ -164,7 +180,13 @@ impl Gauges {
                 self.keys.get_or_create(&State { state }).set(count(keys));
             }
         }
-        for family in [&self.circuits_open, &self.budget_left, &self.waiting] {
+        for family in [
+            &self.circuits_open,
+            &self.budget_left,
+            &self.waiting,
+            &self.ready,
+            &self.not_ready,
+        ] {
             family.clear();
         }
         for (key_manager, now) in &seen.key_managers {
@@ -173,6 +195,11 @@ impl Gauges {
             };
             self.circuits_open.get_or_create(&label).set(count(now.circuits_open));
             self.waiting.get_or_create(&label).set(count(now.waiting));
+            if key_manager == NAMESPACED {
+                self.not_ready.get_or_create(&label).set(count(now.not_ready));
+            } else {
+                self.ready.get_or_create(&label).set((now.not_ready == 0).into());
+            }
             if let Some(left) = now.budget_left {
                 self.budget_left.get_or_create(&label).set(left.into());
             }
