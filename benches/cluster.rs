@@ -111,6 +111,7 @@ impl Cluster {
             self.folder.path(),
             "operator",
             &[],
+            &[],
         )?;
         self.operator = Some(operator);
         let url = format!("http://127.0.0.1:{}/readyz", self.ports.admin);

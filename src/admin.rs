@@ -129,7 +129,8 @@ mod tests {
     async fn server(health: Look) -> (String, CancellationToken) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (_, log) = crate::telemetry::subscriber("info", crate::telemetry::LogFormat::Json, std::io::sink).unwrap();
+        let (_, log) =
+            crate::telemetry::subscriber("info", crate::telemetry::LogFormat::Json, std::io::sink, None).unwrap();
         let shared = Shared {
             health,
             metrics: Arc::default(),

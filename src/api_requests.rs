@@ -1,15 +1,17 @@
-//! Counts what is sent to the API server: a layer at the bottom of every Kubernetes client, so that no request is missed
-//! and none is counted that the write guard held back.
+//! Counts what is sent to the API server, and gives it spans: a layer at the bottom of every Kubernetes client, so that no request
+//! is missed and none is counted that the write guard held back.
 
 use std::{
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Uri};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::{Method, Request, Response, Uri};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, spans};
 
 /// Counts the requests of a client.
 #[derive(Clone, Debug)]
@@ -33,22 +35,29 @@ impl<S> Layer<S> for CountRequests {
     }
 }
 
-impl<S, A> Service<Request<A>> for Counted<S>
+impl<S, A, B> Service<Request<A>> for Counted<S>
 where
-    S: Service<Request<A>>,
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Future: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<A>) -> S::Future {
+    fn call(&mut self, request: Request<A>) -> Self::Future {
         let (verb, resource) = labels(request.method(), request.uri());
         self.metrics.api_request(verb, resource);
-        self.inner.call(request)
+        // The client's own task calls this, in the span of whoever sent the request.
+        let span = spans::api_request(verb, resource, request.method());
+        let answer = self.inner.call(request).instrument(span.clone());
+        let told = answer.inspect(move |answer| {
+            spans::answered(&span, answer.as_ref().ok().map(Response::status));
+        });
+        told.boxed()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     operator::{self, OperatorConfig},
     release::{self, ReleaseConfig},
     scope::Scope,
-    telemetry::{self, LogFormat},
+    telemetry::{self, LogFormat, Traces},
 };
 
 const EXAMPLES: &str = "\
@@ -35,6 +35,14 @@ Install the custom resources, then run the operator against the current kubeconf
   appkeys run --resident-url=https://localhost:8443
 
 Then apply an Application and an ApplicationKey: `kubectl explain akey.spec` says what can be asked for.";
+
+const VARIABLES: &str = "\
+Further environment variables:
+  HTTPS_PROXY, NO_PROXY        The proxy to key managers, and what is called without it
+  OTEL_EXPORTER_OTLP_ENDPOINT  Where traces go: an OpenTelemetry collector that takes OTLP by HTTP, as http://collector:4318.
+                               Without it, or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, there are none. OTEL_SERVICE_NAME,
+                               OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS, OTEL_BSP_* and so on mean what OpenTelemetry
+                               says of them.";
 
 /// Keeps application credentials in Kubernetes Secrets good.
 #[derive(Debug, Parser)]
@@ -49,6 +57,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator until it is told to stop (SIGTERM or Ctrl-C). It finds its cluster by KUBECONFIG, or is inside one.
+    #[command(after_help = VARIABLES)]
     Run(Box<RunArgs>),
     /// Print the custom resource definitions as YAML, or write them into a folder.
     Crds {
@@ -159,9 +168,12 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     } else {
         LogFormat::Json
     });
-    let (subscriber, log) = telemetry::subscriber(&args.log, format, std::io::stderr).context("read --log")?;
-    tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
     provider()?;
+    let runtime = runtime()?;
+    let traces = Traces::from_environment(runtime.handle()).context("set up traces")?;
+    let (subscriber, log) =
+        telemetry::subscriber(&args.log, format, std::io::stderr, traces.as_ref()).context("read --log")?;
+    tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
     let scope = Scope::of(&args.namespaces, args.resident_file.as_deref())?;
     // A variable that is there and empty is as if it were not there.
     let cluster_id = args.cluster_id.filter(|id| !id.is_empty());
@@ -190,16 +202,21 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         allow_local_key_managers: args.allow_local_key_managers,
         update_crds: args.update_crds,
     };
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let kube = cluster().await?;
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signal(shutdown.clone()));
-        Box::pin(operator::run(kube, config, log, shutdown)).await
+        let ran = Box::pin(operator::run(kube, config, log, shutdown)).await;
+        if let Some(traces) = traces {
+            traces.flush().await;
+        }
+        ran
     })
 }
 
 fn release(args: &ReleaseArgs) -> anyhow::Result<()> {
-    let (subscriber, _) = telemetry::subscriber("info", LogFormat::Text, std::io::stderr).context("set up logs")?;
+    let (subscriber, _) =
+        telemetry::subscriber("info", LogFormat::Text, std::io::stderr, None).context("set up logs")?;
     tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
     provider()?;
     let config = ReleaseConfig {

@@ -18,6 +18,7 @@ pub mod guard;
 pub mod api_requests;
 pub mod admin;
 pub mod metrics;
+pub mod spans;
 pub mod telemetry;
 pub mod clock;
 pub mod entropy;

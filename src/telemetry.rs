@@ -1,13 +1,20 @@
-//! Logs: JSON or text, with other crates' levels capped in code so that no filter makes them print bodies or headers.
+//! Logs: JSON or text, with other crates' levels capped in code so that no filter makes them print bodies or headers. Traces: by
+//! OTLP, where the usual variables ask for them.
+
+mod otlp;
+
+pub use otlp::Traces;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
-    filter::{FilterFn, filter_fn},
+    filter::{FilterExt as _, FilterFn, filter_fn},
     fmt::MakeWriter,
     layer::SubscriberExt as _,
     reload,
 };
+
+use crate::spans;
 
 /// How logs look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -49,7 +56,8 @@ impl std::fmt::Display for LogFilter {
     }
 }
 
-/// A subscriber that writes to `writer` what `filter` and the caps both let through, and what changes the filter.
+/// A subscriber that writes to `writer` what `filter` and the caps both let through, and gives spans to `traces`; and what changes
+/// the filter. What is traced does not depend on what is logged.
 ///
 /// # Errors
 /// The filter cannot be read.
@@ -57,18 +65,21 @@ pub fn subscriber<W>(
     filter: &str,
     format: LogFormat,
     writer: W,
+    traces: Option<&Traces>,
 ) -> anyhow::Result<(Box<dyn tracing::Subscriber + Send + Sync>, LogFilter)>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse(filter)?);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    let registry = tracing_subscriber::registry().with(filter);
-    let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = match format {
-        LogFormat::Text => Box::new(registry.with(layer.with_filter(caps()))),
-        LogFormat::Json => Box::new(registry.with(layer.json().flatten_event(true).with_filter(caps()))),
+    let filter = filter.and(caps());
+    let logs = match format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     };
-    Ok((subscriber, LogFilter(handle)))
+    let layers: Vec<_> = [logs].into_iter().chain(traces.map(Traces::layer)).collect();
+    let subscriber = tracing_subscriber::registry().with(layers);
+    Ok((Box::new(subscriber), LogFilter(handle)))
 }
 
 fn caps() -> FilterFn {
@@ -79,9 +90,13 @@ fn caps() -> FilterFn {
                 .strip_prefix(name)
                 .is_some_and(|rest| name.is_empty() || rest.is_empty() || rest.starts_with("::"))
         };
-        CAPS.iter()
-            .find(|(name, _)| of(name))
-            .is_some_and(|(_, cap)| *metadata.level() <= *cap)
+        // The spans of a pass are for traces: a line of the log says itself what it is about.
+        let traced = metadata.is_span() && target == spans::TARGET;
+        !traced
+            && CAPS
+                .iter()
+                .find(|(name, _)| of(name))
+                .is_some_and(|(_, cap)| *metadata.level() <= *cap)
     })
 }
 
@@ -109,7 +124,7 @@ mod tests {
     fn the_filter_can_be_changed_and_other_crates_stay_capped_at_trace() {
         let written = Written::default();
         let writer = written.clone();
-        let (subscriber, filter) = subscriber("warn", LogFormat::Json, move || writer.clone()).unwrap();
+        let (subscriber, filter) = subscriber("warn", LogFormat::Json, move || writer.clone(), None).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "appkeys::controller", "too much");
             filter.set("trace").unwrap();

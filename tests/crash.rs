@@ -114,7 +114,7 @@ fn dump(cluster: &Cluster) -> Vec<Value> {
 async fn a_cluster_that_is_restored_elsewhere_has_the_same_clients_and_secrets() {
     const KEYS: [&str; 3] = ["plain", "rotated", "replaced"];
     let issued = Issued::default();
-    let old = Cluster::start_with(&["--log=trace"]).await;
+    let old = Cluster::start_traced(&["--log=trace"]).await;
     old.quickstart();
     team(&old, "team").await;
     let spec = |name: &str, trigger: &str| {

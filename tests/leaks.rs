@@ -78,7 +78,7 @@ impl Issued {
         }
     }
 
-    /// Nothing of it is in logs, events, status or metrics.
+    /// Nothing of it is in logs, events, status, metrics or traces.
     pub(crate) async fn assert_secret(&self, cluster: &Cluster) {
         let values = self.0.lock().unwrap().clone();
         assert!(values.len() > 8, "values were issued");

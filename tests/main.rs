@@ -24,6 +24,7 @@ mod examples_doubles; // those for key managers that nobody can run here
 mod docs; // what docs say is so
 
 mod observability; // what people and their tools see: metrics, health, logs
+mod traces; // the same, of a pass over an object, from the watch event to the calls that it makes
 mod release; // the image and the workflow that publishes it agree with the chart
 mod chart; // the Helm chart, and the operator as people install it
 mod operator; // the operator as a process against a real API server, from kubectl apply to a token that works

@@ -16,6 +16,11 @@ async fn metrics_tell_of_keys_calls_passes_and_the_resident_endpoint() {
     cluster.apply(&key("team", "good", &json!({"accessTokens": [{"name": "t"}]})));
     cluster.apply(&key("team", "lost", &json!({"keyManagerRef": {"name": "nowhere"}})));
     cluster.apply(&key("team", "still", &json!({"suspend": true})));
+    let nowhere =
+        json!({"keycloak": {"url": "https://localhost:1", "realm": "r", "credentialsSecretRef": {"name": "none"}}});
+    cluster.apply(&json!({
+        "apiVersion": "appkeys.dev/v1alpha1", "kind": "KeyManager", "metadata": {"name": "n", "namespace": "team"}, "spec": nowhere,
+    }));
     cluster.ready("team", "good").await;
     let state = |state: &'static str| [("state", state)];
     cluster
@@ -229,7 +234,7 @@ async fn health_and_the_level_of_logs_are_at_the_admin_address() {
     let told: Vec<_> = passes.into_iter().filter(|line| line.contains("team/told")).collect();
     assert_eq!(told.len(), 1, "one line for one pass that did something: {log}");
     let line: serde_json::Value = serde_json::from_str(told[0]).unwrap();
-    assert_eq!(line["done"], json!(true));
+    assert_eq!(line["outcome"], json!("Done"));
     let steps = line["steps"].as_str().unwrap();
     assert!(steps.contains("Register") && steps.contains("Publish"), "{steps}");
 }

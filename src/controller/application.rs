@@ -10,7 +10,7 @@ use super::{
     execute::Failure,
     key::Again,
     queue::{Item, Name},
-    report,
+    report, steps,
 };
 use crate::api::{
     Application, ApplicationStatus, FIELD_MANAGER, FINALIZER,
@@ -92,10 +92,13 @@ async fn write_status(
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
-    match api.replace_status(&application.name_any(), &params, &application).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => Ok(other.map(drop)?),
-    }
+    let write = async {
+        match api.replace_status(&application.name_any(), &params, &application).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    };
+    steps::change("WriteStatus", write).await
 }
 
 /// An Application has our finalizer while it has keys.
@@ -116,8 +119,11 @@ async fn finalizers(api: &Api<Application>, application: &Application, add: bool
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    match api.patch(&application.name_any(), &params, &Patch::Merge(patch)).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => Ok(other.map(drop)?),
-    }
+    let write = async {
+        match api.patch(&application.name_any(), &params, &Patch::Merge(patch)).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    };
+    steps::change(steps::finalizer(add), write).await
 }

@@ -5,7 +5,7 @@ use super::{
     Context,
     execute::Failure,
     queue::{Cause, Item, Name},
-    report,
+    report, steps,
 };
 use crate::{
     api::{KeyManagerKind, KeyManagerSpec},
@@ -41,7 +41,8 @@ pub(super) async fn keep(ctx: &Context, name: &Name, spec: &KeyManagerSpec) -> R
     }
     match ctx.drivers.held(Wanted::namespaced(name, spec)).await {
         Some(held) => {
-            snapshots(ctx).keep(name, &Snapshot::new(spec.clone(), held)).await?;
+            let snapshot = Snapshot::new(spec.clone(), held);
+            steps::change("KeepSnapshot", snapshots(ctx).keep(name, &snapshot)).await?;
             ctx.world.lock().snapshots.insert(name.clone());
         }
         None if opened.is_none() => report::no_credentials(ctx, name).await,
@@ -67,7 +68,7 @@ pub(super) async fn spec(ctx: &Context, name: &Name) -> Result<Option<KeyManager
     if tombstones || !keys.is_empty() {
         return Ok(snapshots(ctx).get(name).await?.map(|snapshot| snapshot.spec));
     }
-    snapshots(ctx).forget(name).await?;
+    steps::change("ForgetSnapshot", snapshots(ctx).forget(name)).await?;
     ctx.world.lock().snapshots.remove(name);
     Ok(None)
 }

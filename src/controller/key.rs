@@ -117,10 +117,7 @@ async fn pass(ctx: &Context, mut seen: Seen) -> Again {
     let version = seen.o.secret.ours().map_or(0, |published| published.hints.version);
     let deleting = seen.o.key.metadata.deletion_timestamp.is_some();
     let name = Name::new(seen.o.namespace(), seen.o.name());
-    let mut taken = vec![];
-    let start = Instant::now();
-    let outcome = steps(ctx, &mut seen, &mut taken).await;
-    report::finished(&name, &taken, start.elapsed(), outcome.is_ok());
+    let outcome = steps(ctx, &mut seen).await;
     if let Err(Failure::Changed) = outcome {
         ctx.add(Item::Key(name), super::queue::Cause::Change);
         return Again::OnChange;
@@ -192,12 +189,8 @@ fn name_of(seen: &Seen) -> Name {
     Name::new(seen.o.namespace(), seen.o.name())
 }
 
-/// Takes steps, whose names go into `taken`. What the key says at the end, and the time at which nothing was left to do.
-async fn steps(
-    ctx: &Context,
-    seen: &mut Seen,
-    taken: &mut Vec<&'static str>,
-) -> Result<(Vec<conditions::Say>, Timestamp), Failure> {
+/// Takes steps. What the key says at the end, and the time at which nothing was left to do.
+async fn steps(ctx: &Context, seen: &mut Seen) -> Result<(Vec<conditions::Say>, Timestamp), Failure> {
     for _ in 0..STEP_LIMIT {
         let now = ctx.clock.now();
         let step = if seen.o.key.metadata.deletion_timestamp.is_some() {
@@ -209,7 +202,6 @@ async fn steps(
             return Ok((says, now));
         }
         tracing::debug!(key = %Name::new(seen.o.namespace(), seen.o.name()), step = step.name(), "step");
-        taken.push(step.name());
         execute::execute(ctx, seen, step).await?;
     }
     let text = "the plan did not come to an end; this is a defect of the operator";

@@ -11,7 +11,7 @@ use super::{
     key::Again,
     key_manager_says::finish,
     queue::{Cause, IN_FLIGHT, Item, Lane, Name},
-    report,
+    report, steps,
     world::{GONE_WINDOW, Inner, KeyManagerEntry},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     },
     key_manager::{Capabilities, Endpoints, KeyManager, Opened, Wanted, budget::Budget, gate::Gate},
     metrics::NAMESPACED,
+    spans,
 };
 
 /// Condition: so many clients are gone that the key manager must have lost its data.
@@ -59,7 +60,7 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
         gone(ctx, KeyManagerKind::ClusterKeyManager, name);
         return Ok(Again::OnChange);
     };
-    let opened = ctx.drivers.open(Wanted::cluster(name, &object.spec)).await;
+    let opened = steps::look("Open", ctx.drivers.open(Wanted::cluster(name, &object.spec))).await;
     let again = renewal(&opened);
     let entry = KeyManagerEntry {
         drift: object.spec.drift.clone(),
@@ -99,7 +100,7 @@ async fn cluster(ctx: &Context, name: &Name) -> Result<Again, Failure> {
 
 /// A key manager that is no object: what its status would say is a line of the log and, where it is trouble, an event.
 async fn of_file(ctx: &Context, name: &Name, spec: &ClusterKeyManagerSpec) -> Again {
-    let opened = ctx.drivers.open(Wanted::cluster(name, spec)).await;
+    let opened = steps::look("Open", ctx.drivers.open(Wanted::cluster(name, spec))).await;
     let again = renewal(&opened);
     let limits = spec.limits.as_ref();
     let gate = gate(ctx, &name.name, limits, true, None);
@@ -131,8 +132,8 @@ async fn namespaced(ctx: &Context, name: &Name) -> Result<Again, Failure> {
     let api = Api::<NamespacedKeyManager>::namespaced(ctx.client.clone(), &name.namespace);
     let budget = ctx.budgets.of(&name.namespace);
     let open = async |spec: &KeyManagerSpec| {
-        budget.take().await;
-        ctx.drivers.open(Wanted::namespaced(name, spec)).await
+        spans::waiting("wait for the call budget", budget.take()).await;
+        steps::look("Open", ctx.drivers.open(Wanted::namespaced(name, spec))).await
     };
     let Some(object) = api.get_opt(&name.name).await? else {
         let Some(spec) = departed::spec(ctx, name).await? else {

@@ -11,6 +11,7 @@ use super::{
     execute::Failure,
     key_manager::{AMBIGUOUS_DEFAULT, CONFIRM_DATA_LOSS, DATA_LOSS, other_defaults},
     queue::{Item, Name},
+    steps,
 };
 use crate::{
     api::{
@@ -110,10 +111,9 @@ where
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
-    Ok(api
-        .replace_status(&object.name_any(), &params, &object)
-        .await
-        .map(drop)?)
+    let name = object.name_any();
+    let write = async { Ok(api.replace_status(&name, &params, &object).await.map(drop)?) };
+    steps::change("WriteStatus", write).await
 }
 
 async fn finalizers<K>(api: &Api<K>, object: &K, add: bool) -> Result<(), Failure>
@@ -136,8 +136,11 @@ where
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    match api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        other => Ok(other.map(drop)?),
-    }
+    let write = async {
+        match api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    };
+    steps::change(steps::finalizer(add), write).await
 }

@@ -17,6 +17,7 @@ pub mod outage;
 pub mod queue;
 pub mod report;
 pub mod secrets;
+pub mod steps;
 pub mod tombstone;
 pub mod census;
 mod departed;
@@ -43,6 +44,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     api::KeyManagerKind,
@@ -52,6 +54,7 @@ use crate::{
     leader::Leadership,
     metrics::Metrics,
     scope::Scope,
+    spans,
 };
 use queue::{Cause, Item, Name, Queue};
 use world::World;
@@ -170,9 +173,9 @@ impl Context {
     }
 
     /// Asks for work on an item after a while.
-    pub fn add_after(&self, item: Item, after: SignedDuration) {
+    pub fn add_after(&self, item: Item, cause: Cause, after: SignedDuration) {
         let lane = self.world.lock().lane(&item);
-        self.queue.add_after(item, lane, after);
+        self.queue.add_after(item, lane, cause, after);
     }
 
     fn known_key_managers(&self, kind: KeyManagerKind) -> Vec<Name> {
@@ -244,7 +247,8 @@ async fn work(ctx: Arc<Context>, stop: CancellationToken) {
         };
         let ctx = ctx.clone();
         tasks.spawn(async move {
-            Box::pin(one(&ctx, &item)).await;
+            let pass = ctx.queue.pass(&item);
+            Box::pin(one(&ctx, &item)).instrument(pass).await;
             ctx.queue.done(&item);
         });
     }
@@ -255,20 +259,17 @@ async fn work(ctx: Arc<Context>, stop: CancellationToken) {
 }
 
 async fn one(ctx: &Context, item: &Item) {
+    if let Item::Probe(kind, name) = item {
+        return outage::probe(ctx, *kind, name);
+    }
     let start = Instant::now();
-    let again = match item {
-        Item::Key(name) => Box::pin(key::reconcile(ctx, name)).await,
-        Item::Application(name) => application::reconcile(ctx, name).await,
-        Item::KeyManager(kind, name) => {
-            let again = key_manager::reconcile(ctx, *kind, name).await;
-            ctx.looked_at.send_if_modified(|looked| looked.insert(item.clone()));
-            again
-        }
-        Item::Probe(kind, name) => return outage::probe(ctx, *kind, name),
-    };
-    ctx.metrics.reconcile(item.kind(), again.outcome(), start.elapsed());
+    let (again, steps) = steps::noted(Box::pin(reconcile(ctx, item))).await;
+    let (outcome, took) = (again.outcome(), start.elapsed());
+    ctx.metrics.reconcile(item.kind(), outcome, took);
+    report::finished(item, &steps, outcome, took);
+    spans::pass_ended(outcome);
     if let key::Again::Settled(at) = again {
-        return ctx.add_after(item.clone(), key::until(at, ctx.clock.now()));
+        return ctx.add_after(item.clone(), Cause::Time, key::until(at, ctx.clock.now()));
     }
     let failures = ctx.count_failure(item, again == key::Again::Failed);
     if let Item::Key(name) = item
@@ -279,8 +280,21 @@ async fn one(ctx: &Context, item: &Item) {
     match again {
         key::Again::Settled(_) => {}
         key::Again::OnChange => ctx.queue.forget(item),
-        key::Again::At(at) => ctx.add_after(item.clone(), key::until(at, ctx.clock.now())),
-        key::Again::Failed => ctx.add_after(item.clone(), backoff(item, failures)),
+        key::Again::At(at) => ctx.add_after(item.clone(), Cause::Time, key::until(at, ctx.clock.now())),
+        key::Again::Failed => ctx.add_after(item.clone(), Cause::Retry, backoff(item, failures)),
+    }
+}
+
+async fn reconcile(ctx: &Context, item: &Item) -> key::Again {
+    match item {
+        Item::Key(name) => Box::pin(key::reconcile(ctx, name)).await,
+        Item::Application(name) => application::reconcile(ctx, name).await,
+        Item::KeyManager(kind, name) => {
+            let again = Box::pin(key_manager::reconcile(ctx, *kind, name)).await;
+            ctx.looked_at.send_if_modified(|looked| looked.insert(item.clone()));
+            again
+        }
+        Item::Probe(..) => key::Again::OnChange,
     }
 }
 

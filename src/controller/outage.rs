@@ -27,14 +27,14 @@ pub fn waits(ctx: &Context, key: &Name, failed: bool) -> bool {
         }
         for released in gate.released() {
             let after = identity::share(&["released", &released.namespace, &released.name], SPREAD);
-            ctx.add_after(Item::Key(released), after);
+            ctx.add_after(Item::Key(released), Cause::Retry, after);
         }
         let Some(probe) = gate.probe_in().filter(|_| failed) else {
             gate.forget(key);
             continue;
         };
         gate.wait(key.clone());
-        ctx.add_after(Item::Probe(kind, name), probe + SLACK);
+        ctx.add_after(Item::Probe(kind, name), Cause::Time, probe + SLACK);
         waits = true;
     }
     // A deletion counts its attempts.
@@ -55,8 +55,8 @@ pub fn probe(ctx: &Context, kind: KeyManagerKind, name: &Name) {
     };
     let wait = gate.probe_in().unwrap_or_default();
     if wait.is_zero() {
-        ctx.add(Item::Key(key), Cause::Time);
+        ctx.add(Item::Key(key), Cause::Retry);
     }
     // Where that key needs no call, another look; where it does, its pass says when.
-    ctx.add_after(Item::Probe(kind, name.clone()), wait.max(SPREAD));
+    ctx.add_after(Item::Probe(kind, name.clone()), Cause::Time, wait.max(SPREAD));
 }

@@ -12,8 +12,9 @@ use std::{
 
 use jiff::SignedDuration;
 use tokio::{sync::Notify, time::Instant};
+use tracing::Span;
 
-use crate::api::KeyManagerKind;
+use crate::{api::KeyManagerKind, spans::Asked};
 
 /// Items of one lane that are worked on at the same time.
 pub const IN_FLIGHT: usize = 32;
@@ -70,11 +71,10 @@ impl Item {
         }
     }
 
-    const fn namespace(&self) -> &String {
+    /// Its object's name.
+    pub const fn name(&self) -> &Name {
         match self {
-            Self::KeyManager(_, name) | Self::Probe(_, name) | Self::Application(name) | Self::Key(name) => {
-                &name.namespace
-            }
+            Self::KeyManager(_, name) | Self::Probe(_, name) | Self::Application(name) | Self::Key(name) => name,
         }
     }
 }
@@ -100,6 +100,19 @@ pub enum Cause {
     Change,
     /// Its time has come.
     Time,
+    /// The pass before failed.
+    Retry,
+}
+
+impl Cause {
+    /// Its word in traces.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::Time => "time",
+            Self::Retry => "retry",
+        }
+    }
 }
 
 /// The queue.
@@ -117,11 +130,11 @@ struct Inner {
     last: Lane,
     limits: BTreeMap<Lane, usize>,
     /// What waits in them, and since when.
-    waiting: BTreeMap<Item, Instant>,
-    running: BTreeMap<Item, Lane>,
-    again: BTreeSet<Item>,
+    waiting: BTreeMap<Item, (Instant, Asked)>,
+    running: BTreeMap<Item, (Lane, Span)>,
+    again: BTreeMap<Item, Asked>,
     later: BTreeSet<(Instant, Item)>,
-    times: BTreeMap<Item, (Instant, Lane)>,
+    times: BTreeMap<Item, (Instant, Lane, Cause)>,
 }
 
 /// What waits in a lane.
@@ -141,7 +154,7 @@ struct Turns {
 
 impl Turns {
     fn push(&mut self, item: Item) {
-        let namespace = item.namespace().clone();
+        let namespace = item.name().namespace.clone();
         let items = self.by_namespace.entry(namespace.clone()).or_default();
         if items.is_empty() {
             self.order.push_back(namespace);
@@ -165,15 +178,16 @@ impl Turns {
 impl Queue {
     /// Asks for work on an item now.
     pub fn add(&self, item: Item, lane: Lane, cause: Cause) {
-        self.lock().add(item, lane, cause);
+        let asked = Asked::for_pass(&item, cause);
+        self.lock().add(item, lane, cause, asked);
         self.wake.notify_one();
     }
 
     /// Asks for work on an item after a while, unless it is asked for earlier. At most one such time is kept.
-    pub fn add_after(&self, item: Item, lane: Lane, after: SignedDuration) {
+    pub fn add_after(&self, item: Item, lane: Lane, cause: Cause, after: SignedDuration) {
         let at = Instant::now() + after.max(SignedDuration::ZERO).unsigned_abs();
         let mut inner = self.lock();
-        if let Some((old, _)) = inner.times.insert(item.clone(), (at, lane)) {
+        if let Some((old, ..)) = inner.times.insert(item.clone(), (at, lane, cause)) {
             inner.later.remove(&(old, item.clone()));
         }
         inner.later.insert((at, item));
@@ -194,7 +208,7 @@ impl Queue {
     /// Forgets an item that is gone.
     pub fn forget(&self, item: &Item) {
         let mut inner = self.lock();
-        if let Some((at, _)) = inner.times.remove(item) {
+        if let Some((at, ..)) = inner.times.remove(item) {
             inner.later.remove(&(at, item.clone()));
         }
     }
@@ -225,14 +239,23 @@ impl Queue {
     /// Work on an item has ended.
     pub fn done(&self, item: &Item) {
         let mut inner = self.lock();
-        if let Some(lane) = inner.running.remove(item) {
+        if let Some((lane, _)) = inner.running.remove(item) {
             inner.left(&lane);
-            if inner.again.remove(item) {
-                inner.add(item.clone(), lane, Cause::Change);
+            if let Some(asked) = inner.again.remove(item) {
+                inner.add(item.clone(), lane, Cause::Change, asked);
             }
         }
         drop(inner);
         self.wake.notify_one();
+    }
+
+    /// The span of the pass over an item that is worked on.
+    pub fn pass(&self, item: &Item) -> Span {
+        let inner = self.lock();
+        inner
+            .running
+            .get(item)
+            .map_or_else(Span::none, |(_, pass)| pass.clone())
     }
 
     /// How many items wait or are worked on, those of later times not counted.
@@ -243,7 +266,7 @@ impl Queue {
 
     /// How long the item has waited for its turn that waits longest.
     pub fn age(&self) -> SignedDuration {
-        let since = self.lock().waiting.values().min().copied();
+        let since = self.lock().waiting.values().map(|(since, _)| *since).min();
         let age = since.map(|since| since.elapsed()).unwrap_or_default();
         SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)
     }
@@ -260,15 +283,15 @@ impl Queue {
 }
 
 impl Inner {
-    fn add(&mut self, item: Item, lane: Lane, cause: Cause) {
+    fn add(&mut self, item: Item, lane: Lane, cause: Cause, asked: Asked) {
         if self.running.contains_key(&item) {
-            self.again.insert(item);
+            self.again.entry(item).or_insert(asked);
         } else if let Entry::Vacant(free) = self.waiting.entry(item.clone()) {
-            free.insert(Instant::now());
+            free.insert((Instant::now(), asked));
             let lane = self.lanes.entry(lane).or_default();
             match cause {
                 Cause::Change => lane.changed.push(item),
-                Cause::Time => lane.due.push(item),
+                Cause::Time | Cause::Retry => lane.due.push(item),
             }
         }
     }
@@ -278,8 +301,10 @@ impl Inner {
             && *at <= now
         {
             if let Some((_, item)) = self.later.pop_first() {
-                let lane = self.times.remove(&item).map(|(_, lane)| lane).unwrap_or_default();
-                self.add(item, lane, Cause::Time);
+                let time = self.times.remove(&item);
+                let (lane, cause) = time.map_or((Lane::Own, Cause::Time), |(_, lane, cause)| (lane, cause));
+                let asked = Asked::for_pass(&item, cause);
+                self.add(item, lane, cause, asked);
             }
         }
     }
@@ -300,8 +325,8 @@ impl Inner {
         let item = lane.changed.pop().or_else(|| lane.due.pop())?;
         lane.running += 1;
         self.last = found.clone();
-        self.waiting.remove(&item);
-        self.running.insert(item.clone(), found);
+        let asked = self.waiting.remove(&item).map(|(_, asked)| asked).unwrap_or_default();
+        self.running.insert(item.clone(), (found, asked.begins()));
         Some(item)
     }
 
@@ -316,89 +341,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> Item {
-        Item::Key(Name::new("ns", name))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn changes_go_before_what_only_time_asked_for() {
-        let queue = Queue::default();
-        queue.add(key("renewal"), Lane::Own, Cause::Time);
-        queue.add(key("edited"), Lane::Own, Cause::Change);
-        assert_eq!(queue.next().await, key("edited"));
-        assert_eq!(queue.next().await, key("renewal"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_item_is_worked_on_by_one_worker_and_once_more_if_asked_meanwhile() {
-        let queue = Queue::default();
-        queue.add(key("a"), Lane::Own, Cause::Change);
-        let item = queue.next().await;
-        queue.add(key("a"), Lane::Own, Cause::Change);
-        queue.add(key("a"), Lane::Own, Cause::Change);
-        assert!(futures::FutureExt::now_or_never(queue.next()).is_none());
-        queue.done(&item);
-        assert_eq!(queue.next().await, key("a"));
-        queue.done(&item);
-        assert_eq!(queue.depth(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn its_age_is_that_of_what_waits_longest_for_its_turn() {
-        let queue = Queue::default();
-        assert_eq!(queue.age(), SignedDuration::ZERO);
-        for name in ["a", "b"] {
-            queue.add(key(name), Lane::Own, Cause::Change);
-            tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-        }
-        assert_eq!(queue.age(), SignedDuration::from_secs(10));
-        queue.next().await;
-        assert_eq!(queue.age(), SignedDuration::from_secs(5));
-        queue.next().await;
-        assert_eq!(queue.age(), SignedDuration::ZERO);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn later_comes_later_and_the_last_time_counts() {
-        let queue = Queue::default();
-        queue.add_after(key("a"), Lane::Own, SignedDuration::from_secs(10));
-        queue.add_after(key("a"), Lane::Own, SignedDuration::from_secs(60));
-        let start = Instant::now();
-        assert_eq!(queue.next().await, key("a"));
-        assert_eq!(start.elapsed().as_secs(), 60);
-    }
-
-    fn lane(name: &str) -> Lane {
-        Lane::Keys(KeyManagerKind::ClusterKeyManager, Name::new("", name))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_full_lane_holds_up_no_other() {
-        let queue = Queue::default();
-        queue.set_limit(lane("slow"), 1);
-        for name in ["a", "b"] {
-            queue.add(key(name), lane("slow"), Cause::Change);
-        }
-        let slow = queue.next().await;
-        queue.add(key("c"), lane("fast"), Cause::Time);
-        assert_eq!(queue.next().await, key("c"));
-        assert!(futures::FutureExt::now_or_never(queue.next()).is_none());
-        queue.done(&slow);
-        assert_eq!(queue.next().await, key("b"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn namespaces_take_turns() {
-        let queue = Queue::default();
-        let of = |namespace: &str, name: &str| Item::Key(Name::new(namespace, name));
-        for n in 0..100 {
-            queue.add(of("many", &n.to_string()), lane("a"), Cause::Time);
-        }
-        queue.add(of("few", "one"), lane("a"), Cause::Time);
-        queue.next().await;
-        assert_eq!(queue.next().await, of("few", "one"));
-    }
-}
+mod tests;

@@ -10,25 +10,33 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
-use super::{Context, execute::Failure, queue::Name};
+use super::{
+    Context,
+    execute::Failure,
+    queue::{Item, Name},
+    steps::{self, Steps},
+};
 use crate::{
     api::{
         ApplicationKey, ApplicationKeyStatus, FIELD_MANAGER, GROUP, KeyManagerKind, KeyManagerRef, VERSION,
         conditions::{self, Say},
     },
     plan::observed::Observed,
+    spans,
 };
 
 /// A pass ended early. The object and the step's own words, never a value.
 pub fn failed_pass(name: &Name, failure: &Failure) {
-    tracing::warn!(key = %name, reason = failure.reason(), error = %failure, "pass failed");
+    let trace_id = spans::trace_id();
+    tracing::warn!(key = %name, reason = failure.reason(), error = %failure, trace_id, "pass failed");
 }
 
-/// A pass that did something, in one line: what, for how long, and whether it came to its end.
-pub fn finished(name: &Name, steps: &[&str], took: Duration, done: bool) {
-    if !steps.is_empty() {
-        let seconds = took.as_secs_f64();
-        tracing::info!(key = %name, steps = steps.join(" "), seconds, done, "pass");
+/// A pass that changed something, in one line: of which object, by which steps, how it ended and how long it took.
+pub fn finished(item: &Item, steps: &Steps, outcome: &str, took: Duration) {
+    if steps.changes {
+        let (kind, name, seconds) = (item.kind(), item.name(), took.as_secs_f64());
+        let (steps, trace_id) = (steps.names.join(" "), spans::trace_id());
+        tracing::info!(kind, object = %name, outcome, steps, seconds, trace_id, "pass");
     }
 }
 
@@ -89,9 +97,9 @@ pub async fn invalid_key(ctx: &Context, name: &Name, say: Say) -> kube::Result<(
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    api.patch_status(&name.name, &params, &Patch::Merge(patch))
-        .await
-        .map(drop)
+    let patch = Patch::Merge(patch);
+    let write = api.patch_status(&name.name, &params, &patch);
+    steps::change("WriteStatus", write).await.map(drop)
 }
 
 /// An announcement before a cut.

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use super::{
     Answer, Capabilities, Category, Changed, Client, Compared, Current, Endpoints, Error, KeyManager, NewSecret,
@@ -26,6 +27,7 @@ use crate::{
     controller::queue::Name,
     leader::Leadership,
     metrics::{KeyManagerNow, Metrics},
+    spans,
 };
 
 /// The longest that one call may take.
@@ -177,6 +179,18 @@ impl Gate {
         verb: &'static str,
         call: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
+        let span = spans::call(verb, &self.label);
+        let result = self.counted(limit, verb, call).instrument(span.clone()).await;
+        spans::called(&span, result.as_ref().map_or_else(Error::reason, |_| "Ok"));
+        result
+    }
+
+    async fn counted<T>(
+        &self,
+        limit: impl FnOnce(&Self) -> Result<Duration, Error> + Send,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
         self.turn().await?;
         let limit = limit(self).inspect_err(|_| self.circuit().given_up())?;
         let start = Instant::now();
@@ -209,9 +223,12 @@ impl Gate {
     /// has stopped to answer.
     async fn turn(&self) -> Result<(), Error> {
         self.circuit().lets_in(Instant::now())?;
-        for budget in &self.budgets {
-            budget.take().await;
-        }
+        let budgets = async {
+            for budget in &self.budgets {
+                budget.take().await;
+            }
+        };
+        spans::waiting("wait for the call budget", budgets).await;
         self.circuit().enter(Instant::now())
     }
 

@@ -254,6 +254,7 @@ impl RemoteKeyManagers {
         let stamp = given.stamp();
         let pem = given.ca.map(|entry| entry.value.expose_secret().to_owned());
         let way = Way {
+            name: wanted.name.to_string(),
             ca: pem.clone(),
             tenant: wanted.kind == KeyManagerKind::KeyManager,
             local_allowed: self.local_allowed,

@@ -143,7 +143,24 @@ impl Step {
         Self::WriteState(Box::new(state))
     }
 
-    /// The step's name, for logs and metrics.
+    /// Whether it is to change something, rather than only to look.
+    pub const fn changes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Look
+                | Self::Compare { .. }
+                | Self::ReadSecret(_)
+                | Self::HoldPublic(_)
+                | Self::Prove(_)
+                | Self::Verify
+                | Self::Check { .. }
+                | Self::NoteGone
+                | Self::FetchToken { .. }
+                | Self::Done(_)
+        )
+    }
+
+    /// The step's name, for logs and traces.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Begin(_) => "Begin",

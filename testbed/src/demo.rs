@@ -50,7 +50,7 @@ pub async fn run(key_manager: &str) -> anyhow::Result<()> {
     title(2, "the operator and its key manager");
     let folder = tempfile::tempdir().context("make a folder")?;
     let ports = Ports::free()?;
-    let operator = operator::start(&operator::binary()?, &plane, ports, folder.path(), "operator", &[])?;
+    let operator = operator::start(&operator::binary()?, &plane, ports, folder.path(), "operator", &[], &[])?;
     say(&format!(
         "the operator runs; its log is {}",
         folder.path().join("operator.log").display()

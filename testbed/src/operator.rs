@@ -66,7 +66,7 @@ pub fn install(plane: &ControlPlane) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the operator; its output goes to `NAME.log` in `folder`.
+/// Starts the operator with these variables beside those that are there; its output goes to `NAME.log` in `folder`.
 ///
 /// # Errors
 /// It cannot be started.
@@ -77,6 +77,7 @@ pub fn start(
     folder: &Path,
     name: &str,
     flags: &[&str],
+    environment: &[(&str, String)],
 ) -> anyhow::Result<Server> {
     let mut command = Command::new(binary);
     command.env("KUBECONFIG", plane.kubeconfig()).arg("run");
@@ -84,5 +85,6 @@ pub fn start(
     command.arg(format!("--resident-url=https://localhost:{}", ports.resident));
     command.arg(format!("--admin-address=127.0.0.1:{}", ports.admin));
     command.args(flags);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     Server::start(command, folder, name)
 }

@@ -75,6 +75,7 @@ fn everything() -> Value {
         "namespaceRequestsPerSecond": 5,
         "leaseSeconds": 10,
         "log": {"filter": "appkeys=debug", "format": "text"},
+        "tracing": {"endpoint": "http://collector.example.com:4318"},
         "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}],
         "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": 2, "memory": "2Gi"}},
         "priorityClassName": "system-cluster-critical",

@@ -1,6 +1,6 @@
 //! Every key manager for real: one contract for all drivers, and the operator's promises at each server.
 
-mod beds; // the servers, and how each is opened
+pub(crate) mod beds; // the servers, and how each is opened
 mod team; // a namespace with a key manager of its own
 mod recorded; // what the simulation takes for granted of each server
 mod contract; // what every driver does, save where a capability says otherwise

@@ -37,7 +37,7 @@ async fn credentials_tokens_and_assertions_are_said_nowhere() {
     let server = OidcProvider::start(oidc_provider::Options::default()).await.unwrap();
     let okta = Okta::start().await.unwrap();
     okta.set(|modes| modes.dpop_required = true);
-    let cluster = Cluster::start_with(&["--allow-local-key-managers", "--log=trace"]).await;
+    let cluster = Cluster::start_traced(&["--allow-local-key-managers", "--log=trace"]).await;
     team(&cluster, TEAM).await;
     Bed::keycloak(&keycloak, BED).install(&cluster);
     Bed::oidc_provider(&server, Some(server.initial_access_token())).install(&cluster);

@@ -1,5 +1,6 @@
 //! What several tests need: a cluster, the operator as a process, a workload.
 
+pub(crate) mod collector;
 pub(crate) mod kills;
 
 use std::{
@@ -25,6 +26,8 @@ use testbed::{
     process::Server,
 };
 use tokio::sync::Mutex;
+
+use collector::Collector;
 
 /// The longest that anything here may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
@@ -79,6 +82,10 @@ pub(crate) struct Cluster {
     pub(crate) operator: std::sync::Mutex<Option<Server>>,
     /// What runs Pods, where the operator is installed as people install it.
     pub(crate) nodes: Option<Nodes>,
+    /// Variables of the operator.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// Where its traces go, if anywhere.
+    pub(crate) collector: Option<Collector>,
     starts: AtomicUsize,
     ports: Ports,
     folder: TempDir,
@@ -93,6 +100,16 @@ impl Cluster {
     /// As [`Self::start`], with further flags of the operator.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let cluster = Self::install_with(Ports::free().unwrap()).await;
+        cluster.run_with(flags);
+        cluster
+    }
+
+    /// As [`Self::start_with`], and the operator's traces are collected.
+    pub(crate) async fn start_traced(flags: &[&str]) -> Self {
+        let mut cluster = Self::install_with(Ports::free().unwrap()).await;
+        let collector = Collector::start();
+        cluster.environment = collector.environment();
+        cluster.collector = Some(collector);
         cluster.run_with(flags);
         cluster
     }
@@ -117,6 +134,8 @@ impl Cluster {
             plane,
             operator: None.into(),
             nodes: None,
+            environment: vec![],
+            collector: None,
             starts: AtomicUsize::default(),
             ports,
             folder,
@@ -155,7 +174,8 @@ impl Cluster {
         }
         all.extend(flags);
         let name = format!("operator-{}", self.starts.fetch_add(1, Ordering::SeqCst));
-        let server = operator::start(binary, &self.plane, self.ports, self.folder.path(), &name, &all).unwrap();
+        let (folder, environment) = (self.folder.path(), &self.environment);
+        let server = operator::start(binary, &self.plane, self.ports, folder, &name, &all, environment).unwrap();
         *self.operator.lock().unwrap() = Some(server);
     }
 
@@ -177,7 +197,7 @@ impl Cluster {
         assert!(status.success(), "{status}\n{}", server.last_lines());
     }
 
-    /// All that operators of this cluster say to anybody: logs, metrics, events and custom resources.
+    /// All that operators of this cluster say to anybody: logs, metrics, events, custom resources and traces.
     pub(crate) async fn all_that_is_said(&self) -> Vec<(String, String)> {
         let mut said = vec![];
         for n in 0..self.starts.load(Ordering::SeqCst) {
@@ -191,6 +211,9 @@ impl Cluster {
                 kinds.into(),
                 self.kubectl(&["get", kinds, "--all-namespaces", "-o", "yaml"]),
             ));
+        }
+        if let Some(collector) = &self.collector {
+            said.push(("traces".into(), collector.settled().await));
         }
         said
     }
@@ -218,8 +241,14 @@ impl Cluster {
         let binary = Path::new(env!("CARGO_BIN_EXE_appkeys"));
         let ports = Ports::free().unwrap();
         let flags = ["--lease-seconds=5", "--log=appkeys=debug,info"];
-        let server = operator::start(binary, &self.plane, ports, self.folder.path(), "standby", &flags).unwrap();
+        let folder = self.folder.path();
+        let server = operator::start(binary, &self.plane, ports, folder, "standby", &flags, &[]).unwrap();
         Standby { ports, server }
+    }
+
+    /// The traces of the operator.
+    pub(crate) fn traces(&self) -> &Collector {
+        self.collector.as_ref().unwrap()
     }
 
     /// Applies the first examples: the resident key manager as the default, and a key.

@@ -19,7 +19,7 @@ use super::{
     Context, observe,
     observe::Seen,
     queue::{Cause, Item, Name},
-    report, secrets, world,
+    report, secrets, steps, world,
 };
 use crate::{
     key_manager::{self, Current, NewSecret, Registered, SecretAdded, TokenAnswer, TokenRequest},
@@ -80,9 +80,17 @@ pub fn is_refusal(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 413 | 422))
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm a step")]
 /// Does one step.
+///
+/// # Errors
+/// Why nothing of this pass can follow it.
 pub async fn execute(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), Failure> {
+    let (name, changes) = (step.name(), step.changes());
+    steps::take(name, changes, Box::pin(effect(ctx, seen, step))).await
+}
+
+#[expect(clippy::too_many_lines, reason = "one arm a step")]
+async fn effect(ctx: &Context, seen: &mut Seen, step: Step) -> Result<(), Failure> {
     match step {
         Step::Begin(first) => begin(ctx, seen, first).await,
         Step::RemoveFinalizer => remove_finalizer(ctx, seen).await,

@@ -16,6 +16,7 @@ use crate::{
         queue::{Cause, Item, Name},
         report,
         secrets::{self, Written},
+        steps,
     },
     plan::{
         hand::Hand,
@@ -260,12 +261,15 @@ pub async fn write_status(ctx: &Context, seen: &mut Seen, status: ApplicationKey
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
-    match api.replace_status(&key.name_any(), &params, &key).await {
-        Ok(key) => {
-            wrote(ctx, seen, key);
-            Ok(())
+    let write = async {
+        match api.replace_status(&key.name_any(), &params, &key).await {
+            Ok(key) => {
+                wrote(ctx, seen, key);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(Failure::Changed),
+            Err(error) => Err(error.into()),
         }
-        Err(kube::Error::Api(status)) if status.is_conflict() => Err(Failure::Changed),
-        Err(error) => Err(error.into()),
-    }
+    };
+    steps::change("WriteStatus", write).await
 }

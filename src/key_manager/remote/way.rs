@@ -1,9 +1,11 @@
 //! The way to a remote key manager: an HTTP client with bounds, and errors in the words of the domain.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use http::{Method, header};
+use http::{HeaderMap, Method, StatusCode, header};
+use jiff::Timestamp;
 use reqwest::{Certificate, RequestBuilder, Response, Url, redirect};
+use tracing::Instrument as _;
 
 use super::{
     address::{self, Resolver},
@@ -14,11 +16,14 @@ use super::{
 use crate::{
     clock::Clock,
     key_manager::{Category, Error},
+    spans,
 };
 
 /// How a key manager is reached.
 #[derive(Clone, Debug, Default)]
 pub struct Way {
+    /// What traces call the key manager.
+    pub name: String,
     /// PEM of CAs that are trusted beside the public ones.
     pub ca: Option<String>,
     /// It is a namespace's own: its author may be a tenant, who learns nothing of our network and gets nowhere that only we can.
@@ -64,6 +69,7 @@ impl Default for Bounds {
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: reqwest::Client,
+    name: Arc<str>,
     bounds: Bounds,
     tenant: bool,
     local_allowed: bool,
@@ -118,6 +124,7 @@ impl HttpClient {
         })?;
         Ok(Self {
             client,
+            name: way.name.as_str().into(),
             bounds,
             tenant: way.tenant,
             local_allowed: way.local_allowed,
@@ -192,17 +199,35 @@ impl HttpClient {
         let url = request.url().clone();
         self.check(&url)
             .map_err(|error| unsent(error.category, format!("{step}: {error}")))?;
-        let response = self.client.execute(request).await;
-        let mut response = response.map_err(|error| self.no_answer(step, &url, &error))?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let received_at = self.clock.now();
-        let body = self.body(&mut response, step, &url).await?;
+        let span = spans::http(&self.name, step, request.method(), &url);
+        let answer = self.answer(step, request, &url).instrument(span.clone()).await;
+        spans::answered(&span, answer.as_ref().ok().map(|answer| answer.status));
+        let Answered {
+            status,
+            headers,
+            received_at,
+            body,
+        } = answer?;
         let place = format!("{step}: {}", host(&url));
         let reply = Reply::new(place, status, headers, body, received_at);
         if status.is_redirection() {
             return Err(self.redirected(&reply, &url));
         }
         Ok(reply)
+    }
+
+    async fn answer(&self, step: &str, request: reqwest::Request, url: &Url) -> Result<Answered, Error> {
+        let response = self.client.execute(request).await;
+        let mut response = response.map_err(|error| self.no_answer(step, url, &error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let received_at = self.clock.now();
+        let body = self.body(&mut response, step, url).await?;
+        Ok(Answered {
+            status,
+            headers,
+            received_at,
+            body,
+        })
     }
 
     async fn body(&self, response: &mut Response, step: &str, url: &Url) -> Result<Vec<u8>, Error> {
@@ -248,6 +273,14 @@ impl HttpClient {
         );
         reply.error(Category::InvalidRequest, &hint)
     }
+}
+
+/// What came back, and when.
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    received_at: Timestamp,
+    body: Vec<u8>,
 }
 
 /// Host and port of a URL.

@@ -176,7 +176,7 @@ fn story_11_no_secret_value_is_in_a_status_an_event_an_annotation_or_a_log_line(
 fn says_no_secret(profile: Profile, seed: u64) {
     let logged = Logged::default();
     let writer = logged.clone();
-    let (subscriber, _) = subscriber("trace", LogFormat::Json, move || writer.clone()).unwrap();
+    let (subscriber, _) = subscriber("trace", LogFormat::Json, move || writer.clone(), None).unwrap();
     let (secrets, said) = tracing::subscriber::with_default(subscriber, || run(life(profile, seed)));
     let log = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
     assert!(secrets.len() > 8, "{profile:?}: {} secrets", secrets.len());
