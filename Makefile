@@ -44,6 +44,12 @@ test: test-tools ## Prove everything: unit tests, simulation, a real API server,
 	@# More at once than there are cores: most wait for servers.
 	cargo test --locked --workspace -- --test-threads=3
 
+.PHONY: e2e
+e2e: tools ## Prove what takes long to build: alert rules with promtool, traces with the OpenTelemetry collector
+	cargo build --locked --bins
+	$${CARGO_TARGET_DIR:-target}/debug/testbed kubernetes
+	cargo test --locked --test e2e
+
 .PHONY: bench
 bench: tools ## Measure what it costs, in a few minutes: KEYS=1000 SECONDS=60 KEYCLOAK_KEYS=500 (KEYS=10000 is the long form)
 	cargo bench --locked --bench bench

@@ -63,17 +63,34 @@ fn build(folder: &Path, name: &str, package: &str) -> anyhow::Result<()> {
     let flags = format!("-s -w -X k8s.io/component-base/version.gitVersion={VERSION}");
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes");
     eprintln!("test bed: the API server takes 3 to 5 minutes on two cores, the others less");
-    go_build(&module, package, &flags, &folder.join(name))
+    go_build(&module, package, &["-ldflags", &flags], &folder.join(name))
         .with_context(|| format!("build {name} {VERSION}, or set KUBEBUILDER_ASSETS to a folder with the binaries"))
 }
 
+/// A command that a Go module of the test bed pins, in the cache folder; builds it where it is missing.
+pub(crate) fn go_command(name: &str, version: &str, package: &str, flags: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = cache().join(name).join(version);
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    // Of two processes that need it one builds and the other waits.
+    let lock = File::create(folder.join(".lock")).context("make the build lock")?;
+    lock.lock().context("wait for the build lock")?;
+    let binary = folder.join(name);
+    if !binary.exists() {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        go_build(&module, package, flags, &binary)?;
+    }
+    Ok(binary)
+}
+
 /// Builds a command that a Go module of the test bed pins.
-pub(crate) fn go_build(module: &Path, package: &str, flags: &str, to: &Path) -> anyhow::Result<()> {
+fn go_build(module: &Path, package: &str, flags: &[&str], to: &Path) -> anyhow::Result<()> {
     eprintln!("test bed: building {package} from Go modules");
     let start = Instant::now();
     let made = to.with_added_extension("new");
     let status = Command::new("go")
-        .args(["build", "-ldflags", flags, "-o"])
+        .arg("build")
+        .args(flags)
+        .arg("-o")
         .arg(&made)
         .arg(package)
         .current_dir(module)

@@ -1,7 +1,6 @@
 //! Helm, built once from Go modules into the cache folder, and run against a cluster of the test bed.
 
 use std::{
-    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,7 +9,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 use crate::{
-    binaries::{cache, go_build, repository},
+    binaries::{go_command, repository},
     control_plane::ControlPlane,
 };
 
@@ -22,17 +21,7 @@ pub const VERSION: &str = "v4.3.1";
 /// # Errors
 /// Go is missing or the build fails.
 pub fn installed() -> anyhow::Result<PathBuf> {
-    let folder = cache().join("helm").join(VERSION);
-    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-    // Of two processes that need it one builds and the other waits.
-    let lock = File::create(folder.join(".lock")).context("make the build lock")?;
-    lock.lock().context("wait for the build lock")?;
-    let binary = folder.join("helm");
-    if !binary.exists() {
-        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("helm");
-        go_build(&module, "helm.sh/helm/v4/cmd/helm", "-s -w", &binary)?;
-    }
-    Ok(binary)
+    go_command("helm", VERSION, "helm.sh/helm/v4/cmd/helm", &["-ldflags", "-s -w"])
 }
 
 /// Helm with a home of its own.

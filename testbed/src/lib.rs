@@ -7,6 +7,8 @@ pub mod control_plane;
 pub mod operator;
 pub mod helm;
 pub mod relay;
+pub mod promtool;
+pub mod collector;
 pub mod nodes;
 pub mod prometheus_operator;
 pub mod counts;
