@@ -23,7 +23,7 @@ use reqwest::Certificate;
 use tokio::{runtime::Handle, time::Instant};
 use tracing_subscriber::{Layer, Registry, filter::filter_fn};
 
-use crate::spans;
+use crate::{key_manager::remote::built_in, spans};
 
 /// How long the end of the process may wait for the last spans to be sent.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -131,7 +131,8 @@ impl Sender {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("appkeys/", env!("CARGO_PKG_VERSION")))
             .timeout(timeout.map_or(TIMEOUT, Duration::from_millis))
-            .redirect(reqwest::redirect::Policy::none());
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_certs_merge(built_in());
         if let Some(file) = of_traces("CERTIFICATE") {
             let pem = std::fs::read(&file).with_context(|| format!("read {file} (OTEL_EXPORTER_OTLP_CERTIFICATE)"))?;
             let certificates = Certificate::from_pem_bundle(&pem);

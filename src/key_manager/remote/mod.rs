@@ -17,6 +17,7 @@ pub use discovery::{Metadata, discover};
 pub use dpop::DpopKey;
 pub use proof::{AssertionKey, ClientProof};
 pub use reply::Reply;
+pub(crate) use roots::built_in;
 pub use session::{CredentialSource, Granting, Login, OperatorCredential, Session};
 pub use token::{TokenEndpoint, invalid_client, use_code_that_cannot_exist};
 pub use way::{Bounds, HttpClient, Way};

@@ -8,7 +8,7 @@ use reqwest::Certificate;
 const NAMED_BY: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// Mozilla's CAs, as of this build, where nothing says otherwise: neither the usual variables nor the system.
-pub(super) fn built_in() -> Vec<Certificate> {
+pub(crate) fn built_in() -> Vec<Certificate> {
     // Once: a store is read file by file, and none comes while the process runs.
     static NEEDED: LazyLock<bool> = LazyLock::new(|| {
         let named = NAMED_BY.iter().any(|name| env::var_os(name).is_some());
