@@ -134,7 +134,7 @@ pub fn http(key_manager: &str, purpose: &str, method: &Method, url: &Url) -> Spa
         appkeys.purpose = purpose,
         http.request.method = method.as_str(),
         server.address = url.host_str(),
-        server.port = url.port_or_known_default(),
+        server.port = url.port_or_known_default().map(i64::from),
         http.response.status_code = Empty,
         error.type = Empty
     )
@@ -159,7 +159,8 @@ pub fn api_request(verb: &'static str, resource: &'static str, method: &Method) 
 pub fn answered(span: &Span, status: Option<StatusCode>) {
     match status {
         Some(status) => {
-            span.record("http.response.status_code", status.as_u16());
+            // Of numbers only these become numbers in a trace.
+            span.record("http.response.status_code", i64::from(status.as_u16()));
             if status.is_client_error() || status.is_server_error() {
                 failed(span, status.as_str());
             }

@@ -61,6 +61,8 @@ impl Span {
 
 fn attributes(all: Vec<KeyValue>) -> BTreeMap<String, String> {
     let text = |value: Option<AnyValue>| match value.and_then(|value| value.value) {
+        // What should be a number is seen not to be one.
+        Some(Value::StringValue(text)) if text.parse::<i64>().is_ok() => format!("{text:?}"),
         Some(Value::StringValue(text)) => text,
         Some(Value::IntValue(number)) => number.to_string(),
         other => format!("{other:?}"),
