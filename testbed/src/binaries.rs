@@ -22,6 +22,12 @@ const COMMANDS: [(&str, &str); 4] = [
     ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
+const NODE_COMMANDS: [(&str, &str); 3] = [
+    ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+];
+
 /// Where things that can be made again are kept: `APPKEYS_CACHE`, else `.cache` of the repository.
 pub fn cache() -> PathBuf {
     std::env::var_os("APPKEYS_CACHE").map_or_else(|| repository().join(".cache"), PathBuf::from)
@@ -40,8 +46,20 @@ pub fn repository() -> PathBuf {
 /// # Errors
 /// Go is missing or a build fails.
 pub fn kubernetes() -> anyhow::Result<PathBuf> {
+    with(&COMMANDS)
+}
+
+/// The folder that has the commands of a node, too: `kubelet`, `kube-proxy` and `kube-scheduler`.
+///
+/// # Errors
+/// As [`kubernetes`].
+pub fn kubernetes_with_node() -> anyhow::Result<PathBuf> {
+    with(&[&COMMANDS[..], &NODE_COMMANDS].concat())
+}
+
+fn with(commands: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
     if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from)
-        && COMMANDS.iter().all(|(name, _)| assets.join(name).exists())
+        && commands.iter().all(|(name, _)| assets.join(name).exists())
     {
         return Ok(assets);
     }
@@ -50,7 +68,7 @@ pub fn kubernetes() -> anyhow::Result<PathBuf> {
     // Of two processes that need the binaries one builds and the other waits.
     let lock = File::create(folder.join(".lock")).context("make the build lock")?;
     lock.lock().context("wait for the build lock")?;
-    for (name, package) in COMMANDS {
+    for (name, package) in commands {
         if !folder.join(name).exists() {
             build(&folder, name, package)?;
         }

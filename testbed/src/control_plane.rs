@@ -8,14 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use kube::{
-    Client,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::Client;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    access::Access,
     binaries,
     process::{Server, free_ports},
 };
@@ -196,9 +194,7 @@ impl ControlPlane {
     /// # Errors
     /// The kubeconfig cannot be read.
     pub async fn client(&self) -> anyhow::Result<Client> {
-        let mut config = self.config().await?;
-        config.default_retry = false;
-        Client::try_from(config).context("build a client")
+        self.access().client().await
     }
 
     /// The configuration of a client with all rights.
@@ -206,10 +202,12 @@ impl ControlPlane {
     /// # Errors
     /// The kubeconfig cannot be read.
     pub async fn config(&self) -> anyhow::Result<kube::Config> {
-        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).context("read the kubeconfig")?;
-        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .context("read the kubeconfig")
+        self.access().config().await
+    }
+
+    /// All rights, without the cluster.
+    pub fn access(&self) -> Access {
+        Access::new(&self.kubeconfig, &self.binaries)
     }
 
     /// The kubeconfig file.
@@ -261,20 +259,7 @@ impl ControlPlane {
     /// # Errors
     /// It ended with an error; the text has its words.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(self.binaries.join("kubectl"))
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("HOME", self.folder.path())
-            .args(arguments)
-            .output()
-            .context("run kubectl")?;
-        if !output.status.success() {
-            bail!(
-                "kubectl {}: {}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        self.access().kubectl(arguments)
     }
 
     /// The process ids of etcd and the API server.

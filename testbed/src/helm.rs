@@ -50,8 +50,16 @@ impl Helm {
     /// # Errors
     /// Helm cannot be built.
     pub fn of(plane: &ControlPlane) -> anyhow::Result<Self> {
+        Self::at(plane.kubeconfig())
+    }
+
+    /// For the cluster of a kubeconfig.
+    ///
+    /// # Errors
+    /// Helm cannot be built.
+    pub fn at(kubeconfig: &Path) -> anyhow::Result<Self> {
         Ok(Self {
-            kubeconfig: Some(plane.kubeconfig().to_owned()),
+            kubeconfig: Some(kubeconfig.to_owned()),
             ..Self::without_cluster()?
         })
     }

@@ -3,6 +3,7 @@
 
 pub mod binaries;
 pub mod process;
+pub mod access;
 pub mod control_plane;
 pub mod operator;
 pub mod helm;
@@ -10,6 +11,8 @@ pub mod relay;
 pub mod promtool;
 pub mod collector;
 pub mod nodes;
+pub mod pods;
+pub mod workload;
 pub mod prometheus_operator;
 pub mod counts;
 mod node;

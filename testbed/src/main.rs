@@ -1,6 +1,6 @@
 //! The test bed by hand: builds what it needs, or runs a control plane until it is told to stop.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode, time::Instant};
 
 use anyhow::Context as _;
 use testbed::{
@@ -13,7 +13,7 @@ use testbed::{
         oidc_provider,
         okta::sdk as okta_sdk,
     },
-    openapi, reference, spring,
+    openapi, pods, reference, spring, workload,
 };
 
 const HELP: &str = "testbed: servers to try Appkeys with
@@ -27,6 +27,8 @@ const HELP: &str = "testbed: servers to try Appkeys with
   testbed demo           manifests become Secrets that work, and a rotation that nobody notices; `testbed demo keycloak`: at a Keycloak; `okta`, `wso2`: at a double
   testbed up             run a control plane until Ctrl-C, and print how to use it
   testbed keycloak       run a Keycloak until Ctrl-C, and print how to use it
+  testbed pods           run a cluster with real Pods until Ctrl-C, and print how to use it; says why where it cannot
+  testbed pods-images    build the images of the end-to-end suite, and print their archives
   testbed cut            cut a vendor's OpenAPI file down to some paths: see testbed/contracts/README.md
   testbed reference      write docs/reference.md from the definitions in crds/";
 
@@ -43,6 +45,13 @@ async fn main() -> ExitCode {
         "up" => up().await,
         "key-managers" => key_managers().await,
         "keycloak" => keycloak().await,
+        "pods" => pods().await,
+        "pods-images" => pods::images::build().map(|images| images.iter().for_each(print_image)),
+        "pods-check" => pods_check(),
+        // How a cluster with Pods runs itself, and what is in them.
+        "pods-keep" => pods::keep(&arguments()),
+        "pods-node" => pods::node(&arguments()).await,
+        "pause" | "workload" | "protected-api" => in_a_pod(&command).await,
         "cut" => cut(),
         "reference" => reference::write(),
         _ => {
@@ -61,6 +70,44 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn arguments() -> Vec<OsString> {
+    std::env::args_os().skip(2).collect()
+}
+
+async fn in_a_pod(work: &str) -> anyhow::Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    workload::run(work).await
+}
+
+fn print_image(image: &pods::Image) {
+    println!("{} {}", image.name, image.archive.display());
+}
+
+/// Says whether Pods can run here; it is no failure that they cannot.
+fn pods_check() -> anyhow::Result<()> {
+    let missing = pods::missing();
+    if missing.is_empty() {
+        println!("Pods can run here.");
+    }
+    for why in missing {
+        println!("Pods cannot run here: {why}");
+    }
+    Ok(())
+}
+
+async fn pods() -> anyhow::Result<()> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let images = tokio::task::spawn_blocking(pods::images::build).await??;
+    let start = Instant::now();
+    let cluster = pods::PodCluster::start(&std::env::current_exe()?, &images).await?;
+    println!("It is up after {:.1} s. Its images:", start.elapsed().as_secs_f64());
+    images.iter().for_each(print_image);
+    println!("export KUBECONFIG={}", cluster.access().kubeconfig().display());
+    println!("Its servers' files: {}", cluster.folder().display());
+    println!("Ctrl-C stops it.");
+    Ok(tokio::signal::ctrl_c().await?)
 }
 
 fn cut() -> anyhow::Result<()> {

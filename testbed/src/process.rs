@@ -3,8 +3,9 @@
 use std::{
     fs::File,
     net::TcpListener,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, bail};
@@ -35,10 +36,26 @@ impl Server {
     /// # Errors
     /// It cannot be started.
     pub fn start(mut command: Command, folder: &Path, name: &str) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null());
+        Self::spawn(command, folder, name)
+    }
+
+    /// Starts one that is told to end by the end of its input, which comes when this process ends, however it does. Signals of
+    /// a terminal do not reach it.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_sign(mut command: Command, folder: &Path, name: &str) -> anyhow::Result<(Self, ChildStdin)> {
+        command.stdin(Stdio::piped()).process_group(0);
+        let mut server = Self::spawn(command, folder, name)?;
+        let sign = server.child.stdin.take().context("a server without input")?;
+        Ok((server, sign))
+    }
+
+    fn spawn(mut command: Command, folder: &Path, name: &str) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("make {}", log.display()))?;
         let child = command
-            .stdin(Stdio::null())
             .stdout(file.try_clone().context("share the log")?)
             .stderr(file)
             .spawn()

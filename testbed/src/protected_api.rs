@@ -58,9 +58,14 @@ impl TrustedIssuer {
 pub async fn serve(issuer: TrustedIssuer) -> anyhow::Result<(String, JoinHandle<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("listen")?;
     let url = format!("http://{}/orders", listener.local_addr().context("listen")?);
-    let router = Router::new().route("/orders", get(orders)).with_state(issuer);
-    let server = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
+    let server = tokio::spawn(async move { drop(serve_on(listener, issuer).await) });
     Ok((url, server))
+}
+
+/// The same where somebody listens already.
+pub(crate) async fn serve_on(listener: TcpListener, issuer: TrustedIssuer) -> std::io::Result<()> {
+    let router = Router::new().route("/orders", get(orders)).with_state(issuer);
+    axum::serve(listener, router).await
 }
 
 async fn orders(State(issuer): State<TrustedIssuer>, headers: HeaderMap) -> (StatusCode, Json<Value>) {
