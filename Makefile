@@ -45,10 +45,11 @@ test: test-tools ## Prove everything: unit tests, simulation, a real API server,
 	cargo test --locked --workspace -- --test-threads=3
 
 .PHONY: e2e
-e2e: tools ## Prove what takes long to build: alert rules with promtool, traces with the OpenTelemetry collector
+e2e: tools ## Prove what takes long to build: real Pods (as root, or by KUBECONFIG in a cluster of yours), Reloader, oauth2-proxy, promtool, the OpenTelemetry collector
 	cargo build --locked --bins
+	@$${CARGO_TARGET_DIR:-target}/debug/testbed pods-check
 	$${CARGO_TARGET_DIR:-target}/debug/testbed kubernetes
-	cargo test --locked --test e2e
+	cargo test --locked --test e2e -- --test-threads=2 --show-output
 
 .PHONY: bench
 bench: tools ## Measure what it costs, in a few minutes: KEYS=1000 SECONDS=60 KEYCLOAK_KEYS=500 (KEYS=10000 is the long form)

@@ -15,11 +15,15 @@ use std::{
 use reqwest::Method;
 use serde_json::json;
 use testbed::key_managers::{
-    keycloak::{Keycloak, OPERATOR, OPERATOR_SECRET, Options, ROTATING, installed},
+    keycloak::{Keycloak, OPERATOR_SECRET, Options, ROTATING, installed},
     oidc_provider::{self, OidcProvider},
 };
 
-use crate::support::{Cluster, key, leads, repository, team, token};
+use crate::support::{
+    Cluster,
+    examples::{self, apply},
+    key, leads, repository, team, token,
+};
 
 /// The tutorial.
 const TUTORIAL: &str = "docs/key-managers/resident.md";
@@ -65,42 +69,6 @@ async fn the_api_server_takes_every_example() {
     assert!(examples.len() >= 23, "only {} examples were found", examples.len());
 }
 
-/// An example whose text is changed: each of `values` is what it says, and what a reader puts there.
-pub(crate) fn apply(cluster: &Cluster, example: &str, values: &[(&str, &str)]) {
-    let mut text = std::fs::read_to_string(repository(example)).unwrap();
-    for (placeholder, value) in values {
-        assert!(text.contains(placeholder), "{example} does not say {placeholder}");
-        text = text.replace(placeholder, value);
-    }
-    assert!(
-        !text.contains("REPLACE-ME"),
-        "{example} still has a placeholder:\n{text}"
-    );
-    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
-    std::fs::write(file.path(), text).unwrap();
-    cluster.kubectl(&["apply", "-f", file.path().to_str().unwrap()]);
-}
-
-/// The key manager of the examples, with this server's values.
-fn key_manager(cluster: &Cluster, keycloak: &Keycloak, realm: &str, secret: &str) {
-    let ca = keycloak.ca().trim().replace('\n', "\n    ");
-    let placeholder = "-----BEGIN CERTIFICATE-----\n    REPLACE-ME\n    -----END CERTIFICATE-----";
-    let credentials = [
-        (placeholder, ca.as_str()),
-        ("client-id: appkeys-operator", &format!("client-id: {OPERATOR}")),
-        ("client-secret: REPLACE-ME", &format!("client-secret: {secret}")),
-    ];
-    apply(cluster, "examples/keycloak/credentials.yaml", &credentials);
-    let server = [
-        ("https://keycloak.example.com", keycloak.https_url()),
-        ("realm: example", format!("realm: {realm}")),
-    ];
-    let server = server
-        .each_ref()
-        .map(|(placeholder, value)| (*placeholder, value.as_str()));
-    apply(cluster, "examples/keycloak/key-manager.yaml", &server);
-}
-
 #[tokio::test]
 async fn the_examples_for_keycloak_work_at_a_keycloak() {
     let cluster = Cluster::start().await;
@@ -111,7 +79,7 @@ async fn the_examples_for_keycloak_work_at_a_keycloak() {
     });
     keycloak.admin().create(ROTATING, &legacy).await.unwrap();
 
-    key_manager(&cluster, &keycloak, ROTATING, OPERATOR_SECRET);
+    examples::keycloak(&cluster, &keycloak, ROTATING, OPERATOR_SECRET);
     for file in ["key", "login", "private-key"] {
         apply(&cluster, &format!("examples/keycloak/{file}.yaml"), &[]);
     }
@@ -332,7 +300,7 @@ async fn a_realm_that_is_set_up_as_documented_does_for_the_operator() {
     }
 
     let secret = keycloak.admin().secret("example", "appkeys-operator").await.unwrap();
-    key_manager(&cluster, &keycloak, "example", &secret);
+    examples::keycloak(&cluster, &keycloak, "example", &secret);
     team(&cluster, "documented").await;
     let spec = |trigger: &str| {
         let rotation = json!({"strategy": "Overlap", "overlap": "1h", "trigger": trigger});

@@ -6,10 +6,7 @@ use testbed::key_managers::{
     wso2::{Client, Settings, Version, Wso2},
 };
 
-use crate::{
-    examples::apply,
-    support::{Cluster, token},
-};
+use crate::support::{Cluster, examples::apply, token};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_examples_for_okta_work_at_its_double() {

@@ -17,6 +17,8 @@ pub mod prometheus_operator;
 pub mod counts;
 mod node;
 pub mod foreign_client;
+pub mod oauth2_proxy;
+pub mod reloader;
 pub mod spring;
 pub mod memory_api;
 pub mod openapi;

@@ -11,4 +11,3 @@ mod promtool; // alert rules, as Prometheus reads them
 mod pods; // real Pods: the image, the chart, workloads through a rotation
 mod reloader; // who restarts workloads when their Secret changes
 mod proxy; // oauth2-proxy, as it reads its configuration
-mod binding; // controllers of service bindings, with no more rights than they have

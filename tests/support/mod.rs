@@ -1,6 +1,7 @@
 //! What several tests need: a cluster, the operator as a process, a workload.
 
 pub(crate) mod collector;
+pub(crate) mod examples;
 pub(crate) mod kills;
 
 use std::{
