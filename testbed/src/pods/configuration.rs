@@ -45,14 +45,14 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<String> {
     }
     let token = || uuid::Uuid::new_v4().simple().to_string();
     let admin = token();
-    let mut tokens = format!("{admin},admin,admin,\"system:masters\"\n");
+    let mut tokens = vec![format!("{admin},admin,admin,\"system:masters\"\n")];
     let (server, ca) = (format!("{ADDRESS}:{PORT}"), folder.join("certs/apiserver.crt"));
     for (name, user, groups) in USERS {
         let token = token();
-        tokens += &format!("{token},{user},{user},\"{groups}\"\n");
+        tokens.push(format!("{token},{user},{user},\"{groups}\"\n"));
         put(&format!("{name}.conf"), &kubeconfig(&server, &ca, &token))?;
     }
-    put("tokens.csv", &tokens)?;
+    put("tokens.csv", &tokens.concat())?;
     let key = rcgen::KeyPair::generate().context("make the service-account key")?;
     put("sa.key", &key.serialize_pem())?;
     put("sa.pub", &key.public_key_pem())?;

@@ -48,11 +48,10 @@ fn start(folder: &Path, groups: &[Group], arguments: &[OsString]) -> anyhow::Res
     command.args(["--fork", "--mount-proc", "--kill-child", "--propagation", "private"]);
     command.arg(std::env::current_exe().context("find this program")?);
     command.arg("pods-node").args(arguments);
-    let list: String = groups
+    let list = groups
         .iter()
-        .map(|group| format!("{} {}\n", group.hierarchy, group.option()))
-        .collect();
-    fs::write(folder.join("cgroups"), list).context("note the cgroups")?;
+        .map(|group| format!("{} {}\n", group.hierarchy, group.option()));
+    fs::write(folder.join("cgroups"), list.collect::<Vec<_>>().concat()).context("note the cgroups")?;
     command
         // Nothing is said there: it is closed when this process ends, however.
         .stdin(Stdio::piped())

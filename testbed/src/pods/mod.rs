@@ -165,7 +165,7 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("run {:?}", command.get_program()))?;
+        .with_context(|| format!("run {}", command.get_program().display()))?;
     ensure!(
         output.status.success(),
         "{command:?}: {}",
