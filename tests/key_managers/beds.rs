@@ -178,7 +178,9 @@ impl Bed {
             "resources": ["https://orders.example.com"], "grantTypes": ["ClientCredentials", "AuthorizationCode"],
             "redirectUriPatterns": ["https://shop.example.com/*"], "clientIdPrefix": "chosen-",
         }]);
-        spec["limits"] = json!({"requestsPerSecond": 1000});
+        if spec["limits"].is_null() {
+            spec["limits"] = json!({"requestsPerSecond": 1000});
+        }
         self.put(
             cluster,
             "appkeys",
