@@ -209,7 +209,7 @@ mod tests {
             ("resident: 1", "not the spec of a ClusterKeyManager"),
             ("{}", "resident is missing"),
             ("{oidc: {issuer: https://idp.example}}", "oidc cannot be given"),
-            ("{resident: {}, drift: {}}", "drift cannot be given"),
+            ("{resident: {}, drift: {interval: 1h}}", "drift cannot be given"),
             ("{resident: {lifetime: 1h}}", "resident.lifetime is not a field"),
             (
                 "{resident: {}, access: [{}, {scope: [a]}]}",
