@@ -40,7 +40,8 @@ pub async fn served(client: &Client) {
 async fn missing(client: &Client) -> kube::Result<Vec<String>> {
     let served = match client.list_api_group_resources(&format!("{GROUP}/{VERSION}")).await {
         Ok(list) => list.resources,
-        Err(kube::Error::Api(status)) if status.is_not_found() => vec![],
+        // In words of its own, not as a Status: there is no such group yet.
+        Err(kube::Error::Api(status)) if status.code == 404 => vec![],
         Err(error) => return Err(error),
     };
     let is_served = |crd: &CustomResourceDefinition| served.iter().any(|one| one.name == crd.spec.names.plural);
