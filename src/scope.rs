@@ -9,10 +9,7 @@ use kube::{Api, Client, Resource, core::NamespaceResourceScope};
 use serde_json::Value;
 use url::Url;
 
-use crate::{
-    api::{ClusterKeyManagerSpec, KeyManagerKind, KeyManagerRef},
-    controller::queue::Name,
-};
+use crate::{api::ClusterKeyManagerSpec, controller::queue::Name};
 
 /// What keys call the resident key manager of limited mode.
 pub const RESIDENT: &str = "resident";
@@ -84,14 +81,6 @@ impl Limited {
     /// The resident key manager under this name.
     pub fn key_manager(&self, name: &Name) -> Option<&ClusterKeyManagerSpec> {
         self.resident.as_ref().filter(|_| *name == Name::new("", RESIDENT))
-    }
-
-    /// What keys call the resident key manager.
-    pub fn reference() -> KeyManagerRef {
-        KeyManagerRef {
-            kind: KeyManagerKind::ClusterKeyManager,
-            name: RESIDENT.to_owned(),
-        }
     }
 }
 

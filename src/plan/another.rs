@@ -15,15 +15,19 @@ use crate::api::{ClientAuthentication, FINALIZER};
 const WHY: &str = "app 0oa is of type service for good";
 
 /// A key whose first client is noted on it.
-fn key_of(spec: &Value) -> Observed {
+pub(super) fn key_of(spec: &Value) -> Observed {
     let mut o = new(spec);
     let Step::Begin(Some(first)) = key::next(&o, at(0)) else {
         panic!("it does not begin");
     };
     o.key.metadata.finalizers = Some(vec![FINALIZER.into()]);
+    note(&mut o, &first);
+    o
+}
+
+pub(super) fn note(o: &mut Observed, first: &PlacedClient) {
     let note = format!("{}/{}", first.key_manager, first.client.id);
     o.key.metadata.annotations = Some([(FIRST_CLIENT.to_owned(), note)].into());
-    o
 }
 
 /// A key whose client is published, and whose spec has changed since.

@@ -3,31 +3,22 @@
 use serde_json::json;
 
 use super::{
-    clock::{at, new, written},
+    another::{key_of, note},
+    clock::{at, written},
     hand::{Hand, InHand},
-    hints::FIRST_CLIENT,
     key,
     observed::{Attempt, Observed, PlacedClient, State, StoredAnswer},
     step::Step,
 };
-use crate::{
-    api::{CredentialKind, FINALIZER},
-    key_manager::Choice,
-};
+use crate::{api::CredentialKind, key_manager::Choice};
 
 /// A key whose Secret appeared with a client of the key manager that its spec named before: a late write published that after
 /// another one was begun here.
 fn published_late(given: bool) -> Observed {
-    let mut o = new(&json!({}));
-    o.key.metadata.finalizers = Some(vec![FINALIZER.into()]);
-    o.target.as_mut().unwrap().reference.name = "before".into();
+    let mut o = key_of(&json!({}));
     if given {
+        o.key.metadata.annotations = None;
         o.target.as_mut().unwrap().capabilities.client_id = Choice::Theirs;
-    } else {
-        let Step::Begin(Some(first)) = key::next(&o, at(0)) else {
-            panic!("it does not begin");
-        };
-        note(&mut o, &first);
     }
     o.hand.credential = Some(InHand {
         client_id: "late".into(),
@@ -44,11 +35,6 @@ fn published_late(given: bool) -> Observed {
     o.hand = Hand::default();
     o.target.as_mut().unwrap().reference.name = "now".into();
     o
-}
-
-fn note(o: &mut Observed, first: &PlacedClient) {
-    let note = format!("{}/{}", first.key_manager, first.client.id);
-    o.key.metadata.annotations = Some([(FIRST_CLIENT.to_owned(), note)].into());
 }
 
 fn here(o: &Observed, id: &str) -> PlacedClient {
@@ -138,7 +124,7 @@ fn one_that_cannot_be_used_goes_before_the_next_is_begun() {
 #[test]
 fn a_published_one_that_works_and_cannot_be_changed_waits_for_the_one_that_drains() {
     let mut o = published_late(true);
-    o.target.as_mut().unwrap().reference.name = "before".into();
+    o.target.as_mut().unwrap().reference.name = "resident".into();
     o.state.client = Some(here(&o, "late"));
     o.state.old = Some(here(&o, "older"));
     let super::observed::SecretView::Ours(published) = &mut o.secret else {

@@ -199,9 +199,7 @@ pub struct Tombstone {
 impl Tombstone {
     /// Whether it names this client.
     pub fn names(&self, placed: &PlacedClient) -> bool {
-        let same =
-            |other: &PlacedClient| other.key_manager == placed.key_manager && other.client.id == placed.client.id;
-        self.clients.iter().any(same)
+        self.clients.iter().any(|other| other.is_same(placed))
     }
 }
 
@@ -255,6 +253,13 @@ pub struct PlacedClient {
     pub key_manager: KeyManagerRef,
     /// Which one.
     pub client: Client,
+}
+
+impl PlacedClient {
+    /// Whether it is the same client, whatever else is known of it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key_manager == other.key_manager && self.client.id == other.client.id
+    }
 }
 
 impl Observed {

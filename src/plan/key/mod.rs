@@ -76,7 +76,7 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
         return meanwhile(o, now).unwrap_or(step);
     }
     if !has_finalizer(o) {
-        return Step::Begin(chosen(o, target));
+        return Step::Begin(chosen(o, target, o.replacements()));
     }
     if let Some(step) = taken_by_a_deleted_key(o, target).or_else(|| left_behind(o, target)) {
         return step;
@@ -101,7 +101,7 @@ pub fn next(o: &Observed, now: Timestamp) -> Step {
 /// The client that this key should have was that of a deleted key of the same name, and is still to be deleted.
 fn taken_by_a_deleted_key(o: &Observed, target: &Target) -> Option<Step> {
     let tombstone = o.state.tombstone.as_ref()?;
-    let wanted = chosen(o, target).filter(|wanted| tombstone.names(wanted))?;
+    let wanted = chosen(o, target, o.replacements()).filter(|wanted| tombstone.names(wanted))?;
     Some(removal::clean(o).unwrap_or_else(|| {
         not_ready(
             "CleanupPending",
@@ -114,9 +114,9 @@ fn taken_by_a_deleted_key(o: &Observed, target: &Target) -> Option<Step> {
     }))
 }
 
-/// The client that is to be made at `target`, where its id is our choice.
-fn chosen(o: &Observed, target: &Target) -> Option<PlacedClient> {
-    o.chosen_client(target, o.replacements()).map(|client| PlacedClient {
+/// The client that is to be made at `target` after so many replacements, where its id is our choice.
+fn chosen(o: &Observed, target: &Target, replacements: u32) -> Option<PlacedClient> {
+    o.chosen_client(target, replacements).map(|client| PlacedClient {
         key_manager: target.reference.clone(),
         client,
     })
@@ -154,14 +154,12 @@ fn left_behind(o: &Observed, target: &Target) -> Option<Step> {
     }
     let none = published.is_none() && o.state.old.is_none() && o.state.client.is_none();
     let first = || none.then(|| o.first_client()).flatten();
-    let wanted = chosen(o, target);
+    let wanted = chosen(o, target, o.replacements());
     let Some(made) = o.state.making.clone().or_else(first) else {
         // It began where ids are not our choice: the key says where its first client is made before that is made elsewhere.
         return wanted.filter(|_| none).map(|wanted| Step::Begin(Some(wanted)));
     };
-    let is_wanted = wanted
-        .as_ref()
-        .is_some_and(|wanted| wanted.key_manager == made.key_manager && wanted.client.id == made.client.id);
+    let is_wanted = wanted.as_ref().is_some_and(|wanted| wanted.is_same(&made));
     if is_wanted || is_published(&made) {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{keeping::cannot_change, making::make, not_ready};
+use super::{chosen, keeping::cannot_change, making::make, not_ready};
 use crate::{
     api::{KeyManagerRef, conditions::Say},
     key_manager::{Client, Mark},
@@ -102,17 +102,11 @@ pub(super) fn drained(o: &Observed, old: &PlacedClient) -> Step {
 pub(super) fn replaced(o: &Observed, target: &Target, old: PlacedClient) -> Step {
     let nobody_has = |placed: &PlacedClient| {
         let is_published = o.secret.ours().is_some_and(|published| published.is_of(placed));
-        placed.key_manager == target.reference && !is_same(&old, placed) && !is_published && !o.has_deleted(placed)
-    };
-    let chosen = |replacements| {
-        o.chosen_client(target, replacements).map(|client| PlacedClient {
-            key_manager: target.reference.clone(),
-            client,
-        })
+        placed.key_manager == target.reference && !old.is_same(placed) && !is_published && !o.has_deleted(placed)
     };
     let begun = o.state.making.clone().or_else(|| o.first_client());
-    let begun =
-        begun.filter(|begun| nobody_has(begun) && chosen(o.replacements()).is_some_and(|one| is_same(&one, begun)));
+    let wanted = chosen(o, target, o.replacements());
+    let begun = begun.filter(|begun| nobody_has(begun) && wanted.is_some_and(|wanted| wanted.is_same(begun)));
     let replacements = o.replacements() + u32::from(begun.is_none());
     let client = o.state.client.clone().filter(nobody_has);
     Step::write_state(State {
@@ -120,14 +114,10 @@ pub(super) fn replaced(o: &Observed, target: &Target, old: PlacedClient) -> Step
         answer: o.state.answer.clone().filter(|_| client.is_some()),
         client,
         old: Some(old),
-        making: begun.or_else(|| chosen(replacements)),
+        making: begun.or_else(|| chosen(o, target, replacements)),
         attempt: o.state.attempt.clone(),
         tombstone: o.state.tombstone.clone(),
     })
-}
-
-fn is_same(one: &PlacedClient, other: &PlacedClient) -> bool {
-    one.key_manager == other.key_manager && one.client.id == other.client.id
 }
 
 /// A new client instead of this one: its secret can neither be read nor changed, or it cannot become what is asked for. While
@@ -139,7 +129,7 @@ pub(super) fn replace_client(o: &Observed, target: &Target, client: Client) -> S
     };
     match &o.state.old {
         None => replaced(o, target, lost),
-        Some(old) if is_same(old, &lost) || o.has_deleted(&lost) => replaced(o, target, old.clone()),
+        Some(old) if old.is_same(&lost) || o.has_deleted(&lost) => replaced(o, target, old.clone()),
         Some(_) => Step::DeleteClient(lost),
     }
 }
