@@ -70,19 +70,16 @@ pub enum Command {
     Release(ReleaseArgs),
 }
 
-/// Flags of `appkeys release`.
+/// Flags that tell which operator it is.
 #[derive(Debug, Args)]
-pub struct ReleaseArgs {
-    /// The operator's own namespace.
+pub struct OperatorArgs {
+    /// The operator's own namespace, where its records and keys are.
     #[arg(long, env = "APPKEYS_NAMESPACE", default_value = "appkeys")]
     namespace: String,
-    /// The operator's Deployment in it.
+    /// The operator's own Deployment in it, which events are about that have no other place.
     #[arg(long, env = "APPKEYS_DEPLOYMENT", default_value = "appkeys")]
     deployment: String,
-    /// How long a leader's claim lasts without renewal, in seconds.
-    #[arg(long, env = "APPKEYS_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..=600))]
-    lease_seconds: u64,
-    /// The namespaces that the operator looks after in limited mode; absent: all.
+    /// Limited mode: these namespaces only, with permissions in them alone. `appkeys run` then needs --cluster-id, and there are no ClusterKeyManagers, save the one of its --resident-file.
     #[arg(
         long,
         env = "APPKEYS_NAMESPACES",
@@ -90,6 +87,16 @@ pub struct ReleaseArgs {
         value_name = "NAMESPACE,..."
     )]
     namespaces: Vec<String>,
+    /// How long a leader's claim lasts without renewal, in seconds.
+    #[arg(long, env = "APPKEYS_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..=600))]
+    lease_seconds: u64,
+}
+
+/// Flags of `appkeys release`.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
     /// How long the operator may take to stop.
     #[arg(long, env = "APPKEYS_PATIENCE", default_value = "3m")]
     patience: api::Duration,
@@ -101,20 +108,8 @@ pub struct RunArgs {
     /// Id of this cluster, part of every client's identity. Default: the uid of namespace kube-system. Give the old cluster's id to take its clients over.
     #[arg(long, env = "APPKEYS_CLUSTER_ID")]
     cluster_id: Option<String>,
-    /// The operator's own namespace, where its records and keys are.
-    #[arg(long, env = "APPKEYS_NAMESPACE", default_value = "appkeys")]
-    namespace: String,
-    /// The operator's own Deployment in it, which events are about that have no other place.
-    #[arg(long, env = "APPKEYS_DEPLOYMENT", default_value = "appkeys")]
-    deployment: String,
-    /// Limited mode: look after these namespaces only, with permissions in them alone. Needs --cluster-id; there are no ClusterKeyManagers, save the one of --resident-file.
-    #[arg(
-        long,
-        env = "APPKEYS_NAMESPACES",
-        value_delimiter = ',',
-        value_name = "NAMESPACE,..."
-    )]
-    namespaces: Vec<String>,
+    #[command(flatten)]
+    operator: OperatorArgs,
     /// In limited mode: the spec of a resident key manager (YAML), which keys name `{kind: ClusterKeyManager, name: resident}` and which is their default.
     #[arg(long, env = "APPKEYS_RESIDENT_FILE", value_name = "FILE")]
     resident_file: Option<PathBuf>,
@@ -130,9 +125,6 @@ pub struct RunArgs {
     /// Where /livez, /readyz and /metrics listen, and /log on which a person of this host or Pod changes what is logged.
     #[arg(long, env = "APPKEYS_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
     admin_address: SocketAddr,
-    /// How long a leader's claim lasts without renewal, in seconds.
-    #[arg(long, env = "APPKEYS_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..=600))]
-    lease_seconds: u64,
     /// How long the deletion of a key may wait for its key manager, as `1h` or `30m`. Then the key goes, and its client is deleted when the key manager answers again.
     #[arg(long, env = "APPKEYS_DELETION_DEADLINE", default_value = "1h")]
     deletion_deadline: api::Duration,
@@ -174,7 +166,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     let (subscriber, log) =
         telemetry::subscriber(&args.log, format, std::io::stderr, traces.as_ref()).context("read --log")?;
     tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
-    let scope = Scope::of(&args.namespaces, args.resident_file.as_deref())?;
+    let scope = Scope::of(&args.operator.namespaces, args.resident_file.as_deref())?;
     // A variable that is there and empty is as if it were not there.
     let cluster_id = args.cluster_id.filter(|id| !id.is_empty());
     if scope.limited().is_some() && cluster_id.is_none() {
@@ -183,7 +175,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     if scope.limited().is_some() && args.update_crds {
         bail!("--update-crds is not for limited mode (--namespaces), which changes nothing of the cluster");
     }
-    let service = format!("https://appkeys.{}.svc:8443", args.namespace);
+    let service = format!("https://appkeys.{}.svc:8443", args.operator.namespace);
     let config = OperatorConfig {
         resident_url: args
             .resident_url
@@ -191,12 +183,12 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
             .context("read --namespace")?,
         cluster_id,
         scope,
-        deployment: args.deployment,
+        deployment: args.operator.deployment,
         identity: args.identity.filter(|name| !name.is_empty()).unwrap_or_else(identity),
-        namespace: args.namespace,
+        namespace: args.operator.namespace,
         resident_address: args.resident_address,
         admin_address: args.admin_address,
-        lease_duration: Duration::from_secs(args.lease_seconds),
+        lease_duration: Duration::from_secs(args.operator.lease_seconds),
         deletion_deadline: args.deletion_deadline,
         namespace_calls: args.namespace_requests_per_second,
         allow_local_key_managers: args.allow_local_key_managers,
@@ -220,11 +212,11 @@ fn release(args: &ReleaseArgs) -> anyhow::Result<()> {
     tracing::subscriber::set_global_default(subscriber).context("set up logs")?;
     provider()?;
     let config = ReleaseConfig {
-        namespace: args.namespace.clone(),
-        deployment: args.deployment.clone(),
+        namespace: args.operator.namespace.clone(),
+        deployment: args.operator.deployment.clone(),
         identity: identity(),
-        scope: Scope::of(&args.namespaces, None)?,
-        lease_duration: Duration::from_secs(args.lease_seconds),
+        scope: Scope::of(&args.operator.namespaces, None)?,
+        lease_duration: Duration::from_secs(args.operator.lease_seconds),
         patience: args.patience.0.try_into().context("read --patience")?,
     };
     runtime()?.block_on(async { Box::pin(release::run(cluster().await?, config)).await })
