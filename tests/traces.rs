@@ -3,6 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -203,6 +207,15 @@ async fn a_collector_that_is_dead_costs_nothing() {
     // It takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counted = attempts.clone();
+    std::thread::spawn(move || {
+        let mut open = vec![];
+        while let Ok((stream, _)) = silent.accept() {
+            open.push(stream);
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
     let mut cluster = Cluster::install_with(Ports::free().unwrap()).await;
     cluster.environment = vec![
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
@@ -222,7 +235,8 @@ async fn a_collector_that_is_dead_costs_nothing() {
     }
     let told = || cluster.operator_output().matches("traces are not delivered").count();
     cluster.until("the log to tell of it", async || told() > 0).await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    let more = async || attempts.load(Ordering::SeqCst) >= 3;
+    cluster.until("more attempts, none of which is answered", more).await;
     assert_eq!(told(), 1, "once, and not for each attempt");
     let scrape = cluster.scrape().await;
     assert!(scrape.sum("appkeys_reconciles_total", &[("outcome", "Done")]) >= 30);

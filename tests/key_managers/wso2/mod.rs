@@ -2,6 +2,7 @@
 
 mod bench; // a double and a client at it
 mod traps; // W1 to W39, those that concern keys and applications
+mod administrators; // those that come from what administrators set
 mod secrets; // those that concern secrets
 mod others; // those of key managers behind WSO2
 mod refusals; // what wrong input gets, with WSO2's own numbers
