@@ -61,13 +61,20 @@ async fn a_keycloak_that_is_away_for_a_minute_costs_nothing() {
     }
 
     keycloak.start_again().await.unwrap();
+    // A key whose rotation waits for a server is ready all the same: its Secret works.
+    cluster
+        .until("half of the keys to rotate", async || {
+            for n in 0..KEYS / 2 {
+                if cluster.secret("outage", &format!("k-{n}")).await == published[&n] {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
     keys(2 * KEYS).all_work(&cluster).await;
-    for n in 0..KEYS {
+    for n in KEYS / 2..KEYS {
         let now = cluster.secret("outage", &format!("k-{n}")).await;
-        assert_eq!(
-            now == published[&n],
-            n >= KEYS / 2,
-            "k-{n} rotates when the server is back"
-        );
+        assert_eq!(now, published[&n], "nobody asked k-{n} to rotate");
     }
 }
