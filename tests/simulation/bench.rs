@@ -1,7 +1,7 @@
 //! One run: the servers, which stay, and the operator's process, which may die.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, LazyLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -26,6 +26,12 @@ use super::{
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// When every run begins.
 const BEGIN: i64 = 1_800_000_000;
+
+/// The names of the definitions, made once: that takes a fifth of the time of a short run.
+static DEFINITIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let names = appkeys::api::all_crds().into_iter().map(|crd| crd.metadata.name);
+    names.flatten().collect()
+});
 
 /// The servers of one run.
 pub(crate) struct Bench {
@@ -101,10 +107,9 @@ impl Bench {
             for namespace in ["appkeys", "team", "other"] {
                 store.put(&Id::of("v1", "namespaces", "", namespace), json!({}));
             }
-            for crd in appkeys::api::all_crds() {
-                let name = crd.metadata.name.unwrap_or_default();
+            for name in DEFINITIONS.iter() {
                 store.put(
-                    &Id::of("apiextensions.k8s.io/v1", "customresourcedefinitions", "", &name),
+                    &Id::of("apiextensions.k8s.io/v1", "customresourcedefinitions", "", name),
                     json!({}),
                 );
             }
