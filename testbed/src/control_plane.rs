@@ -72,7 +72,7 @@ impl ControlPlane {
             .tempdir()
             .context("make a folder")?;
         let path = |name: &str| folder.path().join(name);
-        let [etcd_port, peer_port, api_port, manager_port] = free_ports()?;
+        let [etcd_port, peer_port, api_port] = free_ports()?;
         let token = uuid::Uuid::new_v4().simple().to_string();
         fs::write(path("tokens.csv"), format!("{token},admin,admin,\"system:masters\"\n"))
             .context("write the token")?;
@@ -90,7 +90,7 @@ impl ControlPlane {
             format!("http://127.0.0.1:{etcd_port}"),
             format!("http://127.0.0.1:{peer_port}"),
         );
-        let mut etcd = Command::new(binaries.join("etcd"));
+        let mut etcd = server(binaries, "etcd");
         etcd.arg("--data-dir").arg(path("etcd")).args([
             "--unsafe-no-fsync",
             "--listen-client-urls",
@@ -105,7 +105,7 @@ impl ControlPlane {
             &format!("default={peer_url}"),
         ]);
         let etcd = Server::start(etcd, folder.path(), "etcd")?;
-        let mut api_server = Command::new(binaries.join("kube-apiserver"));
+        let mut api_server = server(binaries, "kube-apiserver");
         api_server
             .arg("--cert-dir")
             .arg(path("certs"))
@@ -142,7 +142,7 @@ impl ControlPlane {
             folder,
         };
         cluster.ready().await?;
-        let mut manager = Command::new(binaries.join("kube-controller-manager"));
+        let mut manager = server(binaries, "kube-controller-manager");
         manager
             .arg("--kubeconfig")
             .arg(&cluster.kubeconfig)
@@ -151,10 +151,9 @@ impl ControlPlane {
             .args([
                 "--use-service-account-credentials",
                 "--leader-elect=false",
-                "--bind-address=127.0.0.1",
-                "--secure-port",
-            ])
-            .arg(manager_port.to_string());
+                // It serves nothing: nobody asks it.
+                "--secure-port=0",
+            ]);
         cluster.controller_manager = Some(Server::start(
             manager,
             cluster.folder.path(),
@@ -266,6 +265,13 @@ impl ControlPlane {
     pub fn pids(&self) -> (u32, u32) {
         (self.etcd.pid(), self.api_server.pid())
     }
+}
+
+/// A server of the control plane. It collects its garbage seldom: time is scarcer than memory.
+fn server(binaries: &Path, name: &str) -> Command {
+    let mut command = Command::new(binaries.join(name));
+    command.env("GOGC", "400");
+    command
 }
 
 /// Everything that `users` ask, when it is answered; of a watch, when it begins.
