@@ -41,8 +41,8 @@ test: test-tools ## Prove everything: unit tests, simulation, a real API server,
 	@echo "== installing the key managers that tests run against where they are missing"
 	$${CARGO_TARGET_DIR:-target}/debug/testbed key-managers
 	@echo "== tests"
-	@# More at once than there are cores: most wait for servers.
-	cargo test --locked --workspace -- --test-threads=5
+	@# More at once than there are cores: most wait for servers. Those in Go collect their garbage seldom: time is scarcer than memory.
+	GOGC=400 cargo test --locked --workspace -- --test-threads=5
 
 .PHONY: e2e
 e2e: tools ## Prove what takes long to build: real Pods (as root, or by KUBECONFIG in a cluster of yours), Reloader, oauth2-proxy, promtool, the OpenTelemetry collector

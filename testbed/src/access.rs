@@ -62,8 +62,6 @@ impl Access {
             .env("KUBECONFIG", &self.kubeconfig)
             // What it keeps of a cluster is beside the kubeconfig, and goes with it.
             .env("KUBECACHEDIR", self.kubeconfig.with_file_name("kubectl-cache"))
-            // It ends before its garbage matters.
-            .env("GOGC", "off")
             .args(arguments)
             .output()
             .context("run kubectl")?;

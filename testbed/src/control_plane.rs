@@ -90,7 +90,7 @@ impl ControlPlane {
             format!("http://127.0.0.1:{etcd_port}"),
             format!("http://127.0.0.1:{peer_port}"),
         );
-        let mut etcd = server(binaries, "etcd");
+        let mut etcd = Command::new(binaries.join("etcd"));
         etcd.arg("--data-dir").arg(path("etcd")).args([
             "--unsafe-no-fsync",
             "--listen-client-urls",
@@ -105,7 +105,7 @@ impl ControlPlane {
             &format!("default={peer_url}"),
         ]);
         let etcd = Server::start(etcd, folder.path(), "etcd")?;
-        let mut api_server = server(binaries, "kube-apiserver");
+        let mut api_server = Command::new(binaries.join("kube-apiserver"));
         api_server
             .arg("--cert-dir")
             .arg(path("certs"))
@@ -142,7 +142,7 @@ impl ControlPlane {
             folder,
         };
         cluster.ready().await?;
-        let mut manager = server(binaries, "kube-controller-manager");
+        let mut manager = Command::new(binaries.join("kube-controller-manager"));
         manager
             .arg("--kubeconfig")
             .arg(&cluster.kubeconfig)
@@ -265,13 +265,6 @@ impl ControlPlane {
     pub fn pids(&self) -> (u32, u32) {
         (self.etcd.pid(), self.api_server.pid())
     }
-}
-
-/// A server of the control plane. It collects its garbage seldom: time is scarcer than memory.
-fn server(binaries: &Path, name: &str) -> Command {
-    let mut command = Command::new(binaries.join(name));
-    command.env("GOGC", "400");
-    command
 }
 
 /// Everything that `users` ask, when it is answered; of a watch, when it begins.
